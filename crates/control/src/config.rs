@@ -1,0 +1,416 @@
+//! The configuration: typed, with every default in one place, and how to read it from a file.
+//!
+//! [`load`] never stops at the first fault: what can be read of a damaged file is in [`Loaded::config`], everything that is wrong
+//! waits in [`Loaded::check`], so that a caller who knows more (is the media file itself sound? does it fit the machine?) adds
+//! its own faults at the right place of the file and the operator sees all of them in one go.
+//! The keys are listed in `config/funnel.toml`, which a test compares with this module in both directions.
+
+mod amount;
+mod channel;
+mod fault;
+mod read;
+mod schema;
+mod text;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use self::fault::{ConfigFaults, Fault};
+pub use self::schema::{TABLES, Table};
+
+use self::text::Source;
+
+/// Everything funnel can be told, complete: what the file leaves out has its default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[listen]`
+    pub listen: Listen,
+    /// `[channels.NAME]`, in the order of the file.
+    pub channels: Vec<ChannelConfig>,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[log]`
+    pub log: Log,
+}
+
+impl Config {
+    /// What runs without a file: every default, and one channel `demo` with the built-in source.
+    pub fn demo() -> Self {
+        let demo = ChannelConfig::new("demo", SourceConfig::Demo, Defaults::default());
+        Self {
+            channels: vec![demo],
+            ..Self::without_channels()
+        }
+    }
+
+    fn without_channels() -> Self {
+        Self {
+            server: Server::default(),
+            listen: Listen::default(),
+            channels: Vec::new(),
+            limits: Limits::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// `[server]`: the process as a whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Server {
+    /// Threads that serve viewers, 0–1024; 0 = one per core.
+    pub workers: usize,
+    /// Host name or address that links name, without port and without brackets; `None` = the machine's own name.
+    pub public_host: Option<String>,
+}
+
+/// `[listen]`: where players connect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listen {
+    /// Addresses for MMS over TCP; at least one, no two equal (port 0, "any free port", may repeat).
+    pub mms: Vec<SocketAddr>,
+}
+
+impl Default for Listen {
+    /// Port 1755 (MS-MMSP 2.1) on every address of the machine.
+    fn default() -> Self {
+        let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        Self {
+            mms: any.map(|ip| SocketAddr::new(ip, MMS_PORT)).to_vec(),
+        }
+    }
+}
+
+/// The port players use when a URL names none (MS-MMSP 2.1).
+pub const MMS_PORT: u16 = 1755;
+
+/// `[channels.NAME]`: one live channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChannelConfig {
+    /// As it stands in the URL after the host, not percent-encoded. 1–200 characters, none of `/ ? %`, no control characters;
+    /// no two channels have names that differ only in ASCII case.
+    pub name: String,
+    /// Where the ASF packets come from.
+    pub source: SourceConfig,
+    /// When the source's clock starts.
+    pub start: Start,
+    /// Shown by players in place of the source's own title.
+    pub title: Option<String>,
+    /// Shown by players in place of the source's own author.
+    pub author: Option<String>,
+    /// See [`Defaults::train_ms`].
+    pub train_ms: u32,
+    /// See [`Defaults::log_seconds`].
+    pub log_seconds: u32,
+    /// See [`Defaults::log_bytes_max`].
+    pub log_bytes_max: u64,
+    /// See [`Defaults::fast_start_seconds`].
+    pub fast_start_seconds: u32,
+    /// See [`Defaults::lag_disconnect_seconds`].
+    pub lag_disconnect_seconds: u32,
+    /// See [`Defaults::source_grace_seconds`].
+    pub source_grace_seconds: u32,
+    /// See [`Defaults::open_wait_seconds`].
+    pub open_wait_seconds: u32,
+}
+
+impl ChannelConfig {
+    /// A channel that starts at once, has no texts of its own, and takes its numbers from `defaults`.
+    pub fn new(name: impl Into<String>, source: SourceConfig, defaults: Defaults) -> Self {
+        Self {
+            name: name.into(),
+            source,
+            start: Start::Always,
+            title: None,
+            author: None,
+            train_ms: defaults.train_ms,
+            log_seconds: defaults.log_seconds,
+            log_bytes_max: defaults.log_bytes_max,
+            fast_start_seconds: defaults.fast_start_seconds,
+            lag_disconnect_seconds: defaults.lag_disconnect_seconds,
+            source_grace_seconds: defaults.source_grace_seconds,
+            open_wait_seconds: defaults.open_wait_seconds,
+        }
+    }
+}
+
+/// `source = { kind = … }`
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceConfig {
+    /// The clip built into the binary, looped.
+    Demo,
+    /// An ASF file, paced by its send times.
+    File {
+        /// Absolute, or relative to the working directory as the configuration file itself was given. Was readable at load.
+        path: PathBuf,
+        /// Key `loop`: begin again at the end, without a seam.
+        looped: bool,
+        /// Factor on the pace, 0.1–100; 1.0 = real time.
+        speed: f64,
+    },
+    /// A child process that writes ASF to its standard output.
+    Command {
+        /// Program and arguments, at least the program; no shell is involved. A program with `/` in it is already resolved
+        /// against the configuration file's folder; one without was found in PATH at load.
+        run: Vec<String>,
+    },
+}
+
+impl SourceConfig {
+    /// The value of the key `kind`: `demo`, `file` or `command`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Demo => "demo",
+            Self::File { .. } => "file",
+            Self::Command { .. } => "command",
+        }
+    }
+}
+
+/// When a channel's source begins.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Start {
+    /// With the server.
+    #[default]
+    Always,
+    /// With the first viewer that plays; one that only opens starts nothing.
+    FirstViewer,
+}
+
+/// `[defaults]`: the numbers of every channel that does not set its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Defaults {
+    /// Longest a packet waits to travel with others, ms, 5–2000.
+    pub train_ms: u32,
+    /// How much of the past the channel keeps, s, 1–3600.
+    pub log_seconds: u32,
+    /// Ceiling of the same in memory, bytes, 1 MiB–1 TiB.
+    pub log_bytes_max: u64,
+    /// How much of the past a new viewer gets at once, s, 0–600.
+    pub fast_start_seconds: u32,
+    /// A viewer that makes no progress this long is closed, s, 1–3600.
+    pub lag_disconnect_seconds: u32,
+    /// How long viewers are kept while the source is away, s, 0–86400.
+    pub source_grace_seconds: u32,
+    /// How long a player that opens the channel waits for its header, s, 0–60.
+    pub open_wait_seconds: u32,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            train_ms: 200,
+            log_seconds: 30,
+            log_bytes_max: 64 << 20,
+            fast_start_seconds: 5,
+            lag_disconnect_seconds: 15,
+            source_grace_seconds: 30,
+            open_wait_seconds: 5,
+        }
+    }
+}
+
+/// `[limits]`: ceilings that protect the machine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Viewers at one time; 0 = as many as the descriptors of the process hold.
+    pub viewers: u32,
+    /// Viewers at one time from one address; 0 = no limit (a school sits behind one address).
+    pub viewers_per_address: u32,
+    /// Media sent by the whole server, bit/s; 0 = no limit.
+    pub bits_per_second_out: u64,
+    /// Time from connecting to playing, s, 1–600.
+    pub handshake_seconds: u32,
+    /// Time a connection may stay without playing, s, 1–86400 (MS-MMSP 3.2.2: Idle-Timeout).
+    pub idle_seconds: u32,
+    /// Time to end sessions properly at shutdown, s, 0–300.
+    pub drain_seconds: u32,
+    /// Different stream selections served per channel at one time, 0–256; beyond it a viewer gets every stream.
+    pub selections_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            viewers: 0,
+            viewers_per_address: 0,
+            bits_per_second_out: 0,
+            handshake_seconds: 10,
+            idle_seconds: 60,
+            drain_seconds: 5,
+            selections_max: 16,
+        }
+    }
+}
+
+/// `[log]`: what funnel writes about itself.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Log {
+    /// Least important events still written.
+    pub level: LogLevel,
+}
+
+/// Importance of a log event, most important first.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LogLevel {
+    /// Something does not work.
+    Error,
+    /// Something will hurt.
+    Warn,
+    /// What an operator follows day by day.
+    #[default]
+    Info,
+    /// Every step of every session.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// As written in the file, and as tracing filters spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// Only when the file cannot be read as UTF-8 text. Faults *in* the text come from [`Loaded::check`], which must be called
+/// before the configuration is used.
+pub fn load(path: &Path) -> Result<Loaded, ConfigFaults> {
+    let search_path = std::env::var_os("PATH").unwrap_or_default();
+    load_with(path, search_path)
+}
+
+/// As [`load`], looking for the programs of `command` sources in `search_path` (form of the variable PATH).
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: &Path, search_path: OsString) -> Result<Loaded, ConfigFaults> {
+    let text = fs::read(path)
+        .map_err(|error| format!("cannot read the configuration file: {error}"))
+        .and_then(|bytes| {
+            String::from_utf8(bytes)
+                .map_err(|error| format!("the configuration file is not UTF-8 text: {error}"))
+        })
+        .map_err(|message| ConfigFaults::unreadable(path, message))?;
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    Ok(parse(
+        &path.display().to_string(),
+        &text,
+        read::Surroundings {
+            folder,
+            search_path,
+        },
+    ))
+}
+
+fn parse(name: &str, text: &str, surroundings: read::Surroundings) -> Loaded {
+    let source = Source::parse(text);
+    let mut walk = walk::Walk::new(surroundings, source.is_whole());
+    let config = read::config(&mut walk, &source);
+    let (mut all, spans) = walk.finish();
+    all.extend(source.into_faults());
+
+    let shown: Arc<str> = Arc::from(text);
+    let mut loaded = Loaded {
+        config,
+        warnings: ConfigFaults::new(name, Arc::clone(&shown)),
+        faults: ConfigFaults::new(name, shown),
+        spans,
+    };
+    all.into_iter().for_each(|fault| loaded.add(fault));
+    loaded
+}
+
+/// A configuration file as read, with the places of its values. [`check`](Self::check) is the way to the [`Config`].
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What could be read, for further checks. Values with faults have their defaults, channels whose source has a fault are absent.
+    pub config: Config,
+    /// What will hurt but is allowed; show it when not [empty](ConfigFaults::is_empty).
+    pub warnings: ConfigFaults,
+    faults: ConfigFaults,
+    spans: BTreeMap<String, Range<usize>>,
+}
+
+impl Loaded {
+    /// Takes in a fault or warning found by the caller, made by [`fault_at`](Self::fault_at) or [`warning_at`](Self::warning_at).
+    pub fn add(&mut self, fault: Fault) {
+        if fault.is_warning() {
+            self.warnings.add(fault)
+        } else {
+            self.faults.add(fault)
+        }
+    }
+
+    /// Adds `extra` (warnings among them go to [`warnings`](Self::warnings)) and hands out the configuration if nothing forbids it.
+    ///
+    /// # Errors
+    /// Every fault: of the file, added before, and in `extra`, in the order of the file.
+    pub fn check(&mut self, extra: Vec<Fault>) -> Result<Config, ConfigFaults> {
+        extra.into_iter().for_each(|fault| self.add(fault));
+        if self.faults.is_empty() {
+            Ok(self.config.clone())
+        } else {
+            Err(self.faults.clone())
+        }
+    }
+
+    /// A fault at a key of a channel, `key` relative to the channel: `"source.path"`, `"title"`. Points at the value, or the
+    /// nearest thing above it that the file has. `message` says what is wrong, `help` what is allowed or what to do.
+    pub fn fault_at(
+        &self,
+        channel: &str,
+        key: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Fault {
+        let path = walk::join(&walk::join("channels", channel), key);
+        Fault::new(path.clone(), self.nearest_span(path), message).help(help)
+    }
+
+    /// As [`fault_at`](Self::fault_at), but only a warning.
+    pub fn warning_at(
+        &self,
+        channel: &str,
+        key: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Fault {
+        self.fault_at(channel, key, message, help).warning()
+    }
+
+    /// A fault at any key, `key` being the whole path: `"limits.viewers"`. Points as [`fault_at`](Self::fault_at) does.
+    pub fn fault_at_key(
+        &self,
+        key: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Fault {
+        Fault::new(key, self.nearest_span(key.to_owned()), message).help(help)
+    }
+
+    fn nearest_span(&self, mut path: String) -> Option<Range<usize>> {
+        loop {
+            if let Some(span) = self.spans.get(&path) {
+                return Some(span.clone());
+            }
+            path.truncate(path.rfind('.')?);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The slow side of funnel: what the operator writes, reads and looks up.
+//!
+//! [`config`] turns a TOML file into a typed [`config::Config`] or into every fault of the file at once, [`directory`] finds a channel
+//! by the path a player sent, [`startup`] writes the screen shown at start, [`access`] the lines about what players report.
+//! Knows neither rings nor shards nor protocols; nothing here is on the data path.
+
+#![forbid(unsafe_code)]
+
+pub mod access;
+pub mod config;
+pub mod directory;
+mod nearest;
+pub mod startup;
