@@ -380,7 +380,7 @@ impl Loaded {
         message: impl Into<String>,
         help: impl Into<String>,
     ) -> Fault {
-        let path = walk::join(&walk::join("channels", channel), key);
+        let path = format!("{}.{key}", walk::join("channels", channel));
         Fault::new(path.clone(), self.nearest_span(path), message).help(help)
     }
 

@@ -47,9 +47,9 @@ impl<T> Directory<T> {
 
     /// The channel a player means by `path`: one leading `/` and everything from the first `?` do not count.
     pub fn find(&self, path: &str) -> Option<Found<'_, T>> {
-        let received = bare(path);
-        let decoded = percent_decode_str(received).decode_utf8().ok();
-        let decoded = decoded.as_deref().map(strip_slash);
+        let path = without_query(path);
+        let decoded = percent_decode_str(path).decode_utf8().ok();
+        let (received, decoded) = (without_slash(path), decoded.as_deref().map(without_slash));
         let spellings = || std::iter::once(received).chain(decoded);
         let exact = spellings().find_map(|name| self.by_name.get(name));
         let index = exact.or_else(|| {
@@ -61,11 +61,11 @@ impl<T> Directory<T> {
 
     /// For the log, after [`find`](Self::find) found nothing: the name that `path` misses by a typing slip.
     pub fn nearest(&self, path: &str) -> Option<&str> {
-        let received = bare(path);
-        let name = percent_decode_str(received)
+        let path = without_query(path);
+        let name = percent_decode_str(path)
             .decode_utf8()
-            .unwrap_or(Cow::Borrowed(received));
-        nearest(&name, self.names())
+            .unwrap_or(Cow::Borrowed(path));
+        nearest(without_slash(&name), self.names())
     }
 
     /// Every name, in the order given.
@@ -105,11 +105,11 @@ pub struct Found<'a, T> {
 #[error("two channels are called `{0}`, or differ only in the case of letters")]
 pub struct NameTaken(pub String);
 
-fn bare(path: &str) -> &str {
-    strip_slash(path.split('?').next().unwrap_or_default())
+fn without_query(path: &str) -> &str {
+    path.split('?').next().unwrap_or_default()
 }
 
-fn strip_slash(path: &str) -> &str {
+fn without_slash(path: &str) -> &str {
     path.strip_prefix('/').unwrap_or(path)
 }
 

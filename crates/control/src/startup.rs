@@ -1,1 +1,440 @@
-//! x
+//! The screen shown at start: what listens, what is on air, and the lines to paste into a player.
+//!
+//! Pure: the caller gathers [`Facts`], [`screen`] writes at most [`LINES_MAX`] lines of at most [`COLUMNS_MAX`] characters. Only the
+//! lines to paste are never cut, since half a URL is no help; when some channel's URL fits, that one is shown.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::config::{MMS_PORT, Start};
+
+/// What is worth telling at start.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Name of the program.
+    pub product: String,
+    /// Its version, e.g. "0.1.0".
+    pub version: String,
+    /// Where MMS over TCP listens (really, after port 0 was resolved).
+    pub mms: Vec<SocketAddr>,
+    /// Host for the lines to paste: `public_host` or what the caller takes for this machine. IPv6 without brackets.
+    pub host: String,
+    /// In the order of the configuration.
+    pub channels: Vec<ChannelFacts>,
+    /// The configuration file in use; `None` = the built-in demo.
+    pub config_file: Option<String>,
+    /// Where every key is explained, e.g. "config/funnel.toml".
+    pub reference: String,
+    /// One sentence each; the caller logs them too.
+    pub warnings: Vec<String>,
+}
+
+/// One channel at start.
+#[derive(Clone, Debug, Default)]
+pub struct ChannelFacts {
+    /// As configured.
+    pub name: String,
+    /// `demo`, `file` or `command`.
+    pub kind: &'static str,
+    /// When the source's clock starts.
+    pub start: Start,
+    /// bit/s; `None` until the source has given its header.
+    pub bit_rate: Option<u32>,
+    /// What players will show.
+    pub title: Option<String>,
+}
+
+/// Lines of the screen at most.
+pub const LINES_MAX: usize = 24;
+
+/// Characters of a line at most.
+pub const COLUMNS_MAX: usize = 100;
+
+/// The whole screen, every line ended.
+pub fn screen(facts: &Facts) -> String {
+    let mut screen = Screen::default();
+    screen.line(format!(
+        "{} {} · live broadcasting over MMS",
+        facts.product, facts.version
+    ));
+    screen.gap();
+    screen.field("listening", listening(&facts.mms));
+    channels(&mut screen, &facts.channels);
+    play(&mut screen, facts);
+    screen.gap();
+    screen.field("settings", settings(facts));
+    screen.field(
+        "stop",
+        "Ctrl-C ends every session properly; a second one stops at once",
+    );
+    warnings(&mut screen, &facts.warnings);
+    screen.text
+}
+
+/// The address to open a channel at: `scheme` is `mms` or `mmst`. The port is left out when it is the usual one, the name is
+/// percent-encoded, an IPv6 host gets its brackets.
+pub fn url(scheme: &str, host: &str, port: u16, channel: &str) -> String {
+    let name = utf8_percent_encode(channel, PLAIN_IN_URL);
+    let host = match host.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) => host.to_owned(),
+    };
+    match port {
+        MMS_PORT => format!("{scheme}://{host}/{name}"),
+        port => format!("{scheme}://{host}:{port}/{name}"),
+    }
+}
+
+/// RFC 3986 §2.3, unreserved: safe in every player and every shell.
+const PLAIN_IN_URL: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+fn listening(mms: &[SocketAddr]) -> String {
+    let addresses: Vec<_> = mms.iter().map(SocketAddr::to_string).collect();
+    match addresses.as_slice() {
+        [] => "nowhere".to_owned(),
+        addresses => format!("MMS over TCP at {}", addresses.join(", ")),
+    }
+}
+
+fn channels(screen: &mut Screen, channels: &[ChannelFacts]) {
+    const SHOWN_MAX: usize = 7;
+    // "And 1 more" would take the line that the one itself needs.
+    let shown = if channels.len() <= SHOWN_MAX {
+        channels.len()
+    } else {
+        SHOWN_MAX - 1
+    };
+    let width = channels[..shown]
+        .iter()
+        .map(|channel| channel.name.chars().count())
+        .max()
+        .unwrap_or(0)
+        .min(NAME_COLUMNS_MAX);
+    for (index, channel) in channels[..shown].iter().enumerate() {
+        let name = cut(&channel.name, NAME_COLUMNS_MAX);
+        let line = format!("{name:width$}  {:8}{}", channel.kind, condition(channel));
+        screen.field(if index == 0 { "channels" } else { "" }, line.trim_end());
+    }
+    match channels.len() - shown {
+        0 if channels.is_empty() => screen.field("channels", "none"),
+        0 => {}
+        more => screen.field("", format!("… and {more} more")),
+    }
+}
+
+const NAME_COLUMNS_MAX: usize = 32;
+
+fn condition(channel: &ChannelFacts) -> String {
+    let rate = channel
+        .bit_rate
+        .map(|rate| format!("{}  ", BitRate(rate)))
+        .unwrap_or_default();
+    let state = match (channel.start, channel.bit_rate) {
+        (Start::FirstViewer, _) => "starts with the first viewer",
+        (Start::Always, Some(_)) => "on air",
+        (Start::Always, None) => "waiting for its source",
+    };
+    let title = channel
+        .title
+        .as_ref()
+        .filter(|title| !title.is_empty())
+        .map(|title| format!("  “{title}”"))
+        .unwrap_or_default();
+    format!("{rate}{state}{title}")
+}
+
+fn play(screen: &mut Screen, facts: &Facts) {
+    let port = facts.mms.first().map_or(MMS_PORT, SocketAddr::port);
+    let lines = |name: &str| {
+        [("ffplay", "mmst"), ("vlc", "mms"), ("mplayer", "mms")].map(|(player, scheme)| {
+            let url = url(scheme, &facts.host, port, name);
+            // Shells take brackets for a pattern.
+            if url.contains('[') {
+                format!("{player} '{url}'")
+            } else {
+                format!("{player} {url}")
+            }
+        })
+    };
+    let fits = |name: &&ChannelFacts| {
+        lines(&name.name)
+            .iter()
+            .all(|line| line.chars().count() + FIELD_COLUMNS <= COLUMNS_MAX)
+    };
+    let Some(channel) = facts.channels.iter().find(fits).or(facts.channels.first()) else {
+        return;
+    };
+    screen.gap();
+    for (index, line) in lines(&channel.name).iter().enumerate() {
+        screen.whole_field(if index == 0 { "play" } else { "" }, line);
+    }
+}
+
+fn settings(facts: &Facts) -> String {
+    match &facts.config_file {
+        Some(file) => format!("{file} (every key is explained in {})", facts.reference),
+        None => format!(
+            "built-in demo; for your own channels copy {} and use --config",
+            facts.reference
+        ),
+    }
+}
+
+fn warnings(screen: &mut Screen, warnings: &[String]) {
+    if warnings.is_empty() {
+        return;
+    }
+    screen.gap();
+    for (index, warning) in warnings.iter().enumerate() {
+        let lines = wrapped(warning);
+        let last = index + 1 == warnings.len();
+        if lines.len() + usize::from(!last) > screen.lines_left() {
+            screen.field(
+                "warning",
+                format!("… and {} more, see the log", warnings.len() - index),
+            );
+            return;
+        }
+        for (index, line) in lines.iter().enumerate() {
+            screen.field(if index == 0 { "warning" } else { "" }, line);
+        }
+    }
+}
+
+/// In lines that fit beside a field's name, broken at spaces.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line)
+                if line.chars().count() + 1 + word.chars().count()
+                    <= COLUMNS_MAX - FIELD_COLUMNS =>
+            {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Lines so far, each within its limits.
+#[derive(Default)]
+struct Screen {
+    text: String,
+    lines: usize,
+}
+
+impl Screen {
+    fn field(&mut self, name: &str, value: impl AsRef<str>) {
+        self.line(format!("{name:FIELD_COLUMNS$}{}", value.as_ref()));
+    }
+
+    fn whole_field(&mut self, name: &str, value: &str) {
+        self.push(&format!("{name:FIELD_COLUMNS$}{value}"));
+    }
+
+    fn line(&mut self, line: String) {
+        self.push(&cut(&line, COLUMNS_MAX));
+    }
+
+    fn gap(&mut self) {
+        self.push("");
+    }
+
+    fn push(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+        self.lines += 1;
+    }
+
+    fn lines_left(&self) -> usize {
+        LINES_MAX - self.lines
+    }
+}
+
+const FIELD_COLUMNS: usize = 11;
+
+/// At most `columns_max` characters, control characters (a title may have any) made visible.
+fn cut(text: &str, columns_max: usize) -> String {
+    let visible = |letter: char| {
+        if letter.is_control() {
+            '\u{fffd}'
+        } else {
+            letter
+        }
+    };
+    let mut letters: Vec<char> = text.chars().map(visible).collect();
+    if letters.len() > columns_max {
+        letters.truncate(columns_max - 1);
+        letters.push('…');
+    }
+    letters.into_iter().collect()
+}
+
+struct BitRate(u32);
+
+impl fmt::Display for BitRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            rate @ 0..10_000_000 => write!(f, "{} kb/s", rate.div_ceil(1000)),
+            rate => write!(f, "{:.1} Mb/s", f64::from(rate) / 1e6),
+        }
+    }
+}
+
+/// The host for links when none is configured: an address that is listened on if it names one machine, else `machine`.
+pub fn host_for_links<'a>(
+    public_host: Option<&str>,
+    mms: &[SocketAddr],
+    machine: impl Into<std::borrow::Cow<'a, str>>,
+) -> String {
+    let named: Option<IpAddr> = mms
+        .first()
+        .map(SocketAddr::ip)
+        .filter(|ip| !ip.is_unspecified());
+    match (public_host, named) {
+        (Some(host), _) => host.to_owned(),
+        (None, Some(ip)) => ip.to_string(),
+        (None, None) => machine.into().into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    fn demo() -> Facts {
+        Facts {
+            product: "funnel".to_owned(),
+            version: "0.1.0".to_owned(),
+            mms: vec![address("0.0.0.0:1755"), address("[::]:1755")],
+            host: "studio".to_owned(),
+            channels: vec![ChannelFacts {
+                name: "demo".to_owned(),
+                kind: "demo",
+                start: Start::Always,
+                bit_rate: Some(299_200),
+                title: Some("funnel demo".to_owned()),
+            }],
+            config_file: None,
+            reference: "config/funnel.toml".to_owned(),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_demo_screen() {
+        assert_eq!(
+            screen(&demo()),
+            "\
+funnel 0.1.0 · live broadcasting over MMS
+
+listening  MMS over TCP at 0.0.0.0:1755, [::]:1755
+channels   demo  demo    300 kb/s  on air  “funnel demo”
+
+play       ffplay mmst://studio/demo
+           vlc mms://studio/demo
+           mplayer mms://studio/demo
+
+settings   built-in demo; for your own channels copy config/funnel.toml and use --config
+stop       Ctrl-C ends every session properly; a second one stops at once
+"
+        );
+    }
+
+    #[test]
+    fn a_configured_screen() {
+        let channel = |name: &str, kind, start, bit_rate, title: Option<&str>| ChannelFacts {
+            name: name.to_owned(),
+            kind,
+            start,
+            bit_rate,
+            title: title.map(str::to_owned),
+        };
+        let facts = Facts {
+            mms: vec![address("[2001:db8::7]:1756")],
+            host: "2001:db8::7".to_owned(),
+            channels: vec![
+                channel("Evening News", "command", Start::FirstViewer, None, None),
+                channel("loop", "file", Start::Always, Some(12_340_000), Some("a\nb")),
+                channel("studio", "command", Start::Always, None, None),
+            ],
+            config_file: Some("/etc/funnel.toml".to_owned()),
+            warnings: vec![
+                "channel loop: packets of 5,980 bytes are above the MTU; players behind a lossy line lose whole packets at once, so give ffmpeg -packet_size 1400"
+                    .to_owned(),
+            ],
+            ..demo()
+        };
+        assert_eq!(
+            screen(&facts),
+            "\
+funnel 0.1.0 · live broadcasting over MMS
+
+listening  MMS over TCP at [2001:db8::7]:1756
+channels   Evening News  command starts with the first viewer
+           loop          file    12.3 Mb/s  on air  “a\u{fffd}b”
+           studio        command waiting for its source
+
+play       ffplay 'mmst://[2001:db8::7]:1756/Evening%20News'
+           vlc 'mms://[2001:db8::7]:1756/Evening%20News'
+           mplayer 'mms://[2001:db8::7]:1756/Evening%20News'
+
+settings   /etc/funnel.toml (every key is explained in config/funnel.toml)
+stop       Ctrl-C ends every session properly; a second one stops at once
+
+warning    channel loop: packets of 5,980 bytes are above the MTU; players behind a lossy line lose
+           whole packets at once, so give ffmpeg -packet_size 1400
+"
+        );
+    }
+
+    #[test]
+    fn the_host_for_links_is_the_best_known() {
+        let any = [address("0.0.0.0:1755")];
+        let one = [address("[::1]:1755")];
+        assert_eq!(
+            host_for_links(Some("live.example.org"), &one, "studio"),
+            "live.example.org"
+        );
+        assert_eq!(host_for_links(None, &one, "studio"), "::1");
+        assert_eq!(host_for_links(None, &any, "studio"), "studio");
+    }
+
+    proptest! {
+        #[test]
+        fn is_always_one_screen(
+            names in proptest::collection::vec(".{1,60}", 0..40),
+            warnings in proptest::collection::vec("[ -~]{0,400}", 0..12),
+            listens in 0usize..12,
+        ) {
+            let channel = |name| ChannelFacts { name, kind: "command", title: Some("t".repeat(300)), ..ChannelFacts::default() };
+            let facts = Facts {
+                // One name that fits, so that no line to paste is too long.
+                channels: std::iter::once("x".to_owned()).chain(names).map(channel).collect(),
+                mms: vec![address("[2001:db8::1234:5678:9abc:def0]:17550"); listens],
+                warnings,
+                ..demo()
+            };
+            let screen = screen(&facts);
+            prop_assert!(screen.lines().count() <= LINES_MAX, "{}", screen);
+            for line in screen.lines() {
+                prop_assert!(line.chars().count() <= COLUMNS_MAX, "{}", line);
+            }
+        }
+    }
+}

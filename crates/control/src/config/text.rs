@@ -290,26 +290,32 @@ fn bracket_balance(line: &str) -> i32 {
 mod tests {
     use super::*;
 
+    /// Full paths of the values that survived, inline tables counting as one value.
     fn keys_left(text: &str) -> Vec<String> {
-        let source = Source::parse(text);
-        source
+        fn gather(table: &toml_edit::Table, path: &str, keys: &mut Vec<String>) {
+            for (key, item) in table {
+                let path = join(path, key);
+                match item {
+                    Item::Table(table) => gather(table, &path, keys),
+                    _ => keys.push(path),
+                }
+            }
+        }
+        let mut keys = Vec::new();
+        Source::parse(text)
             .documents
             .iter()
-            .flat_map(|document| document.get_values())
-            .map(|(path, _)| {
-                path.iter()
-                    .map(|key| key.get())
-                    .collect::<Vec<_>>()
-                    .join(".")
-            })
-            .collect()
+            .for_each(|document| gather(document, "", &mut keys));
+        keys
     }
 
     fn underlined(text: &str) -> Vec<String> {
-        let faults = Source::parse(text).into_faults();
+        let mut faults = Source::parse(text).into_faults();
+        faults.sort_by_key(|fault| fault.span().map(|span| span.start));
+        let span = |fault: &Fault| fault.span().expect("syntax faults have places");
         faults
             .iter()
-            .map(|fault| text[fault.span().expect("syntax faults have places")].to_owned())
+            .map(|fault| text[span(fault)].to_owned())
             .collect()
     }
 

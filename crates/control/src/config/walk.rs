@@ -372,10 +372,10 @@ pub(super) struct Unit {
 /// `a.b` with the quotes that TOML needs around odd names.
 pub(super) fn join(path: &str, key: &str) -> String {
     let is_bare = !key.is_empty()
-        && key.bytes().all(|byte| {
-            byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' || byte == b'.'
-        });
-    let key = if is_bare && !path.is_empty() || is_bare {
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    let key = if is_bare {
         key.to_owned()
     } else {
         format!("\"{}\"", key.escape_debug())
