@@ -1,0 +1,14 @@
+//! Bytes ↔ messages of the MMS protocol family.
+//!
+//! This crate knows layouts and nothing else: no order of messages, no sockets, no clock. Everything it decodes comes
+//! from strangers, so a decoder ends in a value or a typed error that names the field and the offset, never in a panic.
+//!
+//! * [`codec`]: the cursors every layout is read and written with.
+//! * [`mms`]: MMS over TCP and UDP (MS-MMSP), described in `docs/protocol/mmsp.md`; section numbers here refer to that page.
+#![forbid(unsafe_code)]
+
+#[macro_use]
+mod macros;
+
+pub mod codec;
+pub mod mms;
