@@ -1,0 +1,17 @@
+//! The real binary and real players from Debian's packages, headless (`docs/protocol/clients.md`).
+//! One module a claim. A missing program fails the test with the line that installs it.
+
+mod damaged_conversations;
+mod damaged_files_are_refused;
+mod ffmpeg_decodes_the_source;
+mod late_joiners_start_at_a_clean_point;
+mod live_command_source_with_a_stalled_player;
+mod mplayer_xine_and_mpd_play_to_the_end;
+mod probe_and_record;
+mod restarted_encoder_keeps_viewers;
+mod shutdown_ends_every_session;
+mod support;
+mod tshark_reads_every_command;
+mod viewers_get_what_they_select;
+mod vlc_and_libmms_receive_the_normalised_bytes;
+mod wrong_configuration;

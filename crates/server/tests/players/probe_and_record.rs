@@ -1,0 +1,134 @@
+//! `funnel probe` says what a channel carries, `funnel record` writes a file that plays.
+
+use crate::support::media;
+use crate::support::player;
+use crate::support::server::{Setup, funnel};
+
+#[test]
+fn probe_names_streams_codecs_and_the_title() {
+    let mut setup = Setup::new();
+    setup.file_looped("show", &media::file("av-300k.wmv"));
+    let server = setup.start();
+    let url = server.mmst("show");
+    let ran = funnel(&["probe", &url, "--json"]);
+    ran.expect_success("funnel probe --json");
+    let found: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert_eq!(found["title"], "av-300k", "{found:#}");
+    let streams = found["streams"].as_array().expect("streams");
+    assert_eq!(streams.len(), 2, "{found:#}");
+    let text = ran.stdout.to_lowercase();
+    for word in ["wmv2", "wma", "320", "240", "44100", "1444"] {
+        assert!(text.contains(word), "no {word} in {found:#}");
+    }
+    let words = funnel(&["probe", &url]);
+    words.expect_success("funnel probe");
+    assert!(words.stdout.contains("av-300k"), "{}", words.report());
+    server.stop();
+}
+
+#[test]
+fn probe_of_an_unknown_channel_fails_with_its_name_and_code() {
+    let mut setup = Setup::new();
+    setup.file_looped("show", &media::file("av-300k.wmv"));
+    let server = setup.start();
+    let ran = funnel(&["probe", &server.mmst("nothing-here")]);
+    assert!(!ran.status.success(), "{}", ran.report());
+    assert!(
+        ran.stderr.contains("C00D001A") || ran.stderr.to_lowercase().contains("not found"),
+        "{}",
+        ran.report()
+    );
+    server.stop();
+}
+
+/// All of a file that is played once: the record decodes to the frames of the original.
+#[test]
+fn a_recorded_show_has_every_frame() {
+    let file = media::file("large-packets.wmv");
+    let mut setup = Setup::new();
+    setup.file_once("show", &file, 4.0);
+    let server = setup.start();
+    let out = server.folder().join("record.asf");
+    let hashes = |input: &std::path::Path, name: &str| {
+        let md5 = server.folder().join(name);
+        let (input, md5_text) = (input.to_string_lossy(), md5.to_string_lossy());
+        player::run(
+            60,
+            &[
+                "ffmpeg",
+                "-nostdin",
+                "-loglevel",
+                "warning",
+                "-i",
+                &input,
+                "-map",
+                "0",
+                "-vsync",
+                "passthrough",
+                "-f",
+                "framemd5",
+                "-y",
+                &md5_text,
+            ],
+        )
+        .expect_success("ffmpeg on a file");
+        player::frames(&md5)
+    };
+    funnel(&[
+        "record",
+        &server.mmst("show"),
+        "--output",
+        &out.to_string_lossy(),
+    ])
+    .expect_success("funnel record");
+    assert_eq!(hashes(&out, "record.md5"), hashes(&file, "file.md5"));
+    server.stop();
+}
+
+#[test]
+fn a_duration_ends_a_record_of_an_endless_channel() {
+    let mut setup = Setup::new();
+    setup.file_looped("show", &media::file("av-300k.wmv"));
+    let server = setup.start();
+    let out = server.folder().join("record.asf");
+    let started = std::time::Instant::now();
+    funnel(&[
+        "record",
+        &server.mmst("show"),
+        "--output",
+        &out.to_string_lossy(),
+        "--duration",
+        "4s",
+    ])
+    .expect_success("funnel record");
+    assert!(
+        started.elapsed().as_secs_f32() < 15.0,
+        "took {:?}",
+        started.elapsed()
+    );
+    let ran = player::run(
+        30,
+        &[
+            "ffprobe",
+            "-v",
+            "error",
+            "-count_packets",
+            "-show_entries",
+            "stream=nb_read_packets",
+            "-of",
+            "csv=p=0",
+            &out.to_string_lossy(),
+        ],
+    );
+    ran.expect_success("ffprobe on the record");
+    let packets: Vec<u32> = ran
+        .stdout
+        .split_whitespace()
+        .filter_map(|word| word.trim_matches(',').parse().ok())
+        .collect();
+    assert!(
+        matches!(packets[..], [video, audio] if video >= 50 && audio >= 40),
+        "{packets:?}"
+    );
+    server.stop();
+}

@@ -1,0 +1,282 @@
+//! The real binary: a configuration written for the test, started, watched and stopped by its id.
+
+use super::{tools, wait_until};
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// The program under test.
+pub const FUNNEL: &str = env!("CARGO_BIN_EXE_funnel");
+
+/// Collects channels and keys, then starts the server on a free port.
+pub struct Setup {
+    folder: tempfile::TempDir,
+    port: u16,
+    top: String,
+    channels: String,
+}
+
+impl Setup {
+    pub fn new() -> Setup {
+        let folder = tempfile::Builder::new()
+            .prefix("funnel-test-")
+            .tempdir()
+            .expect("a temporary folder");
+        // VLC runs as another user and must be able to pass through.
+        open_to_all(folder.path());
+        Setup {
+            folder,
+            port: free_port(),
+            top: String::new(),
+            channels: String::new(),
+        }
+    }
+
+    /// A folder of this test, removed at its end.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Adds a whole table of the configuration as text, such as `[limits]` and its keys.
+    pub fn table(&mut self, text: &str) -> &mut Setup {
+        self.top.push_str(text);
+        self.top.push('\n');
+        self
+    }
+
+    /// Adds a channel whose keys are given as lines of TOML.
+    pub fn channel(&mut self, name: &str, keys: &str) -> &mut Setup {
+        let _ = writeln!(self.channels, "[channels.\"{name}\"]\n{keys}\n");
+        self
+    }
+
+    /// A file played once, `speed` times as fast as it was meant, its clock started by the first viewer.
+    pub fn file_once(&mut self, name: &str, path: &Path, speed: f32) -> &mut Setup {
+        let path = path.display();
+        self.channel(
+            name,
+            &format!(
+                "source = {{ kind = \"file\", path = \"{path}\", loop = false, speed = {speed:?} }}\n\
+                 start = \"first-viewer\""
+            ),
+        )
+    }
+
+    /// A file in a loop at its own speed, on air from the start.
+    pub fn file_looped(&mut self, name: &str, path: &Path) -> &mut Setup {
+        let path = path.display();
+        self.channel(
+            name,
+            &format!(
+                "source = {{ kind = \"file\", path = \"{path}\", loop = true }}\nstart = \"always\""
+            ),
+        )
+    }
+
+    /// A command that writes ASF to its standard output.
+    pub fn command(&mut self, name: &str, run: &[&str], more: &str) -> &mut Setup {
+        self.channel(
+            name,
+            &format!(
+                "source = {{ kind = \"command\", run = {run:?} }}\nstart = \"always\"\n{more}"
+            ),
+        )
+    }
+
+    /// The configuration as it will be written.
+    pub fn text(&self) -> String {
+        format!(
+            "[listen]\nmms = [\"127.0.0.1:{}\"]\n\n{}\n{}",
+            self.port, self.top, self.channels
+        )
+    }
+
+    /// Writes the configuration and returns its path.
+    pub fn write(&self) -> PathBuf {
+        let path = self.folder().join("funnel.toml");
+        std::fs::write(&path, self.text()).expect("the configuration is written");
+        path
+    }
+
+    /// Starts `funnel serve` and returns when its port answers.
+    pub fn start(self) -> Server {
+        let path = self.write();
+        let log = self.folder().join("server.log");
+        let file = std::fs::File::create(&log).expect("a log file");
+        let child = Command::new(FUNNEL)
+            .arg("serve")
+            .arg("--config")
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a second handle of the log file"))
+            .stderr(file)
+            .spawn()
+            .expect("the server starts");
+        let mut server = Server {
+            child,
+            port: self.port,
+            log,
+            folder: self.folder,
+            stopped: false,
+        };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).is_err() {
+            if let Ok(Some(status)) = server.child.try_wait() {
+                server.stopped = true;
+                panic!("the server ended at once ({status}):\n{}", server.log());
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the server does not answer:\n{}",
+                server.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+}
+
+/// A running server; stopped and its log shown when the test fails.
+pub struct Server {
+    child: Child,
+    port: u16,
+    log: PathBuf,
+    folder: tempfile::TempDir,
+    stopped: bool,
+}
+
+impl Server {
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `mmst://` address of a channel: the form that means MMS over TCP to every player.
+    pub fn mmst(&self, channel: &str) -> String {
+        format!("mmst://127.0.0.1:{}/{channel}", self.port)
+    }
+
+    /// Everything the server has printed so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Open descriptors of the process.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .expect("the server runs")
+            .count()
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("the server runs");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("VmRSS in status");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse::<u64>().ok())
+            .expect("a number of KiB")
+            * 1024
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("the server's state").is_none()
+    }
+
+    pub fn terminate(&self) {
+        tools::signal(
+            i32::try_from(self.child.id()).expect("a process id"),
+            libc::SIGTERM,
+        );
+    }
+
+    /// Waits for the end of the process, at most `limit`.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let mut status = None;
+        wait_until("the server ends", limit, || {
+            status = self.child.try_wait().expect("the server's state");
+            status.is_some()
+        });
+        self.stopped = true;
+        status.expect("waited for it")
+    }
+
+    /// SIGTERM, and exit code 0 within the drain time.
+    pub fn stop(self) {
+        self.stop_then(|| ());
+    }
+
+    /// As [`Server::stop`], then looks at what is left in the folder before it goes.
+    pub fn stop_then(mut self, look: impl FnOnce()) {
+        assert!(self.is_running(), "the server died:\n{}", self.log());
+        self.terminate();
+        let status = self.wait(Duration::from_secs(15));
+        assert!(
+            status.success(),
+            "the server ended with {status}:\n{}",
+            self.log()
+        );
+        assert!(
+            !self.log().contains("panicked"),
+            "a panic in the log:\n{}",
+            self.log()
+        );
+        look();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !self.stopped {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let from = lines.len().saturating_sub(60);
+            eprintln!(
+                "--- the server's last lines\n{}\n---",
+                lines[from..].join("\n")
+            );
+        }
+    }
+}
+
+/// Runs `funnel` with these arguments to its end; at most 30 s.
+pub fn funnel(arguments: &[&str]) -> super::player::Ran {
+    let mut whole = vec![FUNNEL];
+    whole.extend_from_slice(arguments);
+    super::player::run(30, &whole)
+}
+
+/// Lets any user read and pass through the folder.
+pub fn open_to_all(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
+        .expect("permissions of a temporary folder");
+}
+
+/// A free TCP port below the range the kernel hands out, so that no outgoing connection takes it meanwhile.
+pub fn free_port() -> u16 {
+    let mut candidate = 20_000 + u16::try_from(std::process::id() % 10_000).expect("below 10,000");
+    loop {
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, candidate)).is_ok() {
+            return candidate;
+        }
+        candidate = if candidate >= 31_990 {
+            20_000
+        } else {
+            candidate + 7
+        };
+    }
+}
