@@ -1,0 +1,243 @@
+//! From what the kernel reported to what the caller is told, one completion at a time.
+//!
+//! By now the completion queue was copied out and the borrow on it is over, so the caller may ask for anything in its answer.
+
+use std::{collections::VecDeque, net::SocketAddr};
+
+use io_uring::cqueue;
+
+use crate::{
+    accept::{self, Verdict},
+    buffers::{BufferPool, Lent},
+    files::{File, State},
+    op_table::{Key, Kind, Op},
+    ops::Ops,
+};
+
+/// What happened on a ring. Tokens are the caller's own, returned as given.
+#[derive(Debug)]
+pub enum Completion<'a> {
+    /// A peer connected. The file is open until it is closed.
+    Accepted {
+        /// Token given to `Ring::listen`.
+        listener: u64,
+        /// The connection.
+        file: File,
+        /// Its other end.
+        peer: SocketAddr,
+    },
+    /// A connection could not be accepted; accepting goes on by itself after a rest, or when a file is closed. ENFILE: also
+    /// said when `RingConfig::files` are all in use. EINVAL, EBADF and the like: this listener is unusable and one accept of it gave up.
+    AcceptFailed {
+        /// Token given to `Ring::listen`.
+        listener: u64,
+        /// Positive errno.
+        errno: i32,
+    },
+    /// Bytes of the peer, never none, in order; theirs only during the call.
+    Received {
+        /// Token given to `Ops::receive`.
+        token: u64,
+        /// At most `RingConfig::receive_buffer_bytes`.
+        bytes: &'a [u8],
+    },
+    /// The peer's bytes are over. Sending may still work after 0.
+    ReceiveEnded {
+        /// Token given to `Ops::receive`.
+        token: u64,
+        /// 0: the peer closed; otherwise −errno.
+        result: i32,
+    },
+    /// The next send gets somewhere.
+    Writable {
+        /// Token given to `Ops::poll_writable`.
+        token: u64,
+    },
+    /// A send is over.
+    Sent {
+        /// Token given to `Batch::send`.
+        token: u64,
+        /// Bytes the socket took, perhaps fewer than lent; or −errno, −EAGAIN for a full socket.
+        result: i32,
+    },
+    /// Somebody rang the doorbell since the last time: look into the mailboxes.
+    DoorbellRang,
+}
+
+/// A completion as copied from the queue; sends already have their names back, since their table is reused every turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reaped {
+    Sent { file: File, token: u64, result: i32 },
+    Full { listener: u64 },
+    Done { key: Key, result: i32, flags: u32 },
+}
+
+pub(crate) type Inbox = VecDeque<Reaped>;
+
+impl Ops {
+    /// Brings the tables up to date with one completion and tells `tell` what the caller should know.
+    pub(crate) fn dispatch(
+        &mut self,
+        reaped: Reaped,
+        buffers: &BufferPool,
+        tell: &mut impl FnMut(Completion<'_>, &mut Ops),
+    ) {
+        match reaped {
+            Reaped::Sent {
+                file,
+                token,
+                result,
+            } => {
+                if self.files.is_open(file) {
+                    tell(Completion::Sent { token, result }, self);
+                }
+            }
+            Reaped::Full { listener } => tell(
+                Completion::AcceptFailed {
+                    listener,
+                    errno: libc::ENFILE,
+                },
+                self,
+            ),
+            Reaped::Done { key, result, flags } => {
+                // Whatever the operation has become, a buffer named here is ours, and goes back when `lent` is dropped.
+                let lent = cqueue::buffer_select(flags)
+                    .and_then(|id| buffers.lent(id, usize::try_from(result).unwrap_or(0)));
+                let more = cqueue::more(flags);
+                let op = if more {
+                    self.table.get(key)
+                } else {
+                    self.table.remove(key)
+                };
+                match op {
+                    Some(Op::Accept { slot }) => self.on_accept(slot, result, tell),
+                    Some(Op::Receive { file, token }) => {
+                        self.on_receive(key, file, token, result, more, lent, tell)
+                    }
+                    Some(Op::Writable { file, token }) => self.on_writable(key, file, token, tell),
+                    Some(Op::Close { file }) => self.files.release(file),
+                    Some(Op::Doorbell) => self.on_doorbell(more, tell),
+                    None if key.kind == Kind::Quiet => {} // a cancel that came too late, or a shutdown of a connection already reset
+                    None => self.stats.stale += 1,
+                }
+            }
+        }
+    }
+
+    fn on_accept(
+        &mut self,
+        slot: u16,
+        result: i32,
+        tell: &mut impl FnMut(Completion<'_>, &mut Ops),
+    ) {
+        self.accepts.over(slot);
+        let listener = self.accepts.token(slot);
+        if let Ok(file_slot) = u32::try_from(result) {
+            let (file, peer) = (self.files.claim(file_slot), self.accepts.peer(slot));
+            self.accepts.again(slot);
+            match (file, peer) {
+                (Some(file), Some(peer)) => tell(
+                    Completion::Accepted {
+                        listener,
+                        file,
+                        peer,
+                    },
+                    self,
+                ),
+                (Some(file), None) => self.free_slot(file), // a listener that is not TCP
+                (None, _) => self.stats.stale += 1,
+            }
+            return;
+        }
+        let errno = -result;
+        match accept::verdict(errno) {
+            Verdict::Cancelled => return self.accepts.again(slot),
+            Verdict::Again => self.accepts.again(slot),
+            Verdict::Rest => self.accepts.rest(slot),
+            Verdict::Broken => self.accepts.retire(slot),
+        }
+        self.stats.accept_failures += 1;
+        if accept::verdict(errno) != Verdict::Again {
+            tell(Completion::AcceptFailed { listener, errno }, self);
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one completion, used once"
+    )]
+    fn on_receive(
+        &mut self,
+        key: Key,
+        file: File,
+        token: u64,
+        result: i32,
+        more: bool,
+        lent: Option<Lent<'_>>,
+        tell: &mut impl FnMut(Completion<'_>, &mut Ops),
+    ) {
+        let Some(entry) = self.files.get_mut(file) else {
+            return;
+        };
+        if !more && entry.receive == Some(key) {
+            entry.receive = None;
+        }
+        let state = entry.state;
+        let starved = result == -libc::ENOBUFS;
+        self.stats.receives_starved += u64::from(starved);
+        let goes_on = result > 0 || starved || result == -libc::EINTR || result == -libc::EAGAIN;
+        if !goes_on {
+            entry.ended = true;
+        }
+        match state {
+            State::Open if goes_on => {
+                if let Some(lent) = &lent {
+                    tell(
+                        Completion::Received {
+                            token,
+                            bytes: lent.bytes(),
+                        },
+                        self,
+                    );
+                }
+                drop(lent);
+                let over = self
+                    .files
+                    .open_mut(file)
+                    .is_some_and(|entry| entry.receive.is_none());
+                if over {
+                    self.arm_receive(file, token);
+                }
+            }
+            State::Open => tell(Completion::ReceiveEnded { token, result }, self),
+            State::Lingering if goes_on && more => {}
+            State::Lingering if goes_on => self.arm_receive(file, token),
+            State::Lingering => self.free_slot(file),
+            State::Closing | State::Free => {}
+        }
+    }
+
+    fn on_writable(
+        &mut self,
+        key: Key,
+        file: File,
+        token: u64,
+        tell: &mut impl FnMut(Completion<'_>, &mut Ops),
+    ) {
+        let Some(entry) = self.files.open_mut(file) else {
+            return;
+        };
+        if entry.writable == Some(key) {
+            entry.writable = None;
+        }
+        tell(Completion::Writable { token }, self);
+    }
+
+    fn on_doorbell(&mut self, more: bool, tell: &mut impl FnMut(Completion<'_>, &mut Ops)) {
+        if !more {
+            self.arm_doorbell();
+        }
+        self.doorbell.answer();
+        tell(Completion::DoorbellRang, self);
+    }
+}

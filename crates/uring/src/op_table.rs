@@ -1,0 +1,253 @@
+//! Operations in flight: who they belong to, and how a completion finds them.
+//!
+//! `user_data` is a [`Key`]: kind, slot and generation. A slot is freed only by the operation's terminal completion, and its
+//! generation then changes, so a completion that comes late, twice or for something cancelled finds nothing instead of
+//! somebody else. Sends are not in the table: they never outlive a turn and have their own, reused every turn (`batch.rs`).
+
+use crate::files::File;
+
+/// What an operation in flight is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Op {
+    /// Waits for a connection; the kernel writes the peer's address into this accept slot.
+    Accept { slot: u16 },
+    /// Multishot receive into the ring's own buffers.
+    Receive { file: File, token: u64 },
+    /// Single-shot poll for room in the send buffer. Lends nothing.
+    Writable { file: File, token: u64 },
+    /// Takes a socket out of the direct descriptor table.
+    Close { file: File },
+    /// Multishot poll of the doorbell's eventfd.
+    Doorbell,
+}
+
+impl Op {
+    fn kind(&self) -> Kind {
+        match self {
+            Op::Accept { .. } => Kind::Accept,
+            Op::Receive { .. } => Kind::Receive,
+            Op::Writable { .. } => Kind::Writable,
+            Op::Close { .. } => Kind::Close,
+            Op::Doorbell => Kind::Doorbell,
+        }
+    }
+
+    /// Whether the kernel may write into memory of ours until the operation is done.
+    pub(crate) fn lends_memory(&self) -> bool {
+        matches!(self, Op::Accept { .. } | Op::Receive { .. })
+    }
+}
+
+/// The kind of an operation, as the top byte of `user_data`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Accept = 1,
+    Receive = 2,
+    Writable = 3,
+    Close = 4,
+    Doorbell = 5,
+    /// In the batch's own table, not in [`OpTable`].
+    Send = 6,
+    /// Cancel and shutdown: reports only errors, and nobody waits for them.
+    Quiet = 7,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Kind> {
+        [
+            Kind::Accept,
+            Kind::Receive,
+            Kind::Writable,
+            Kind::Close,
+            Kind::Doorbell,
+            Kind::Send,
+            Kind::Quiet,
+        ]
+        .into_iter()
+        .find(|&kind| kind as u8 == byte)
+    }
+}
+
+/// The name of one operation, packed into `user_data`: kind in bits 56–63, slot in bits 32–55, generation in bits 0–31.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Key {
+    pub(crate) kind: Kind,
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+impl Key {
+    pub(crate) const SLOTS_MAX: u32 = 1 << 24;
+    pub(crate) const QUIET: Key = Key {
+        kind: Kind::Quiet,
+        slot: 0,
+        generation: 0,
+    };
+
+    pub(crate) fn pack(self) -> u64 {
+        debug_assert!(self.slot < Self::SLOTS_MAX);
+        u64::from(self.kind as u8) << 56 | u64::from(self.slot) << 32 | u64::from(self.generation)
+    }
+
+    /// `None` for a kind we never hand out.
+    pub(crate) fn unpack(user_data: u64) -> Option<Key> {
+        Some(Key {
+            kind: Kind::from_byte((user_data >> 56) as u8)?,
+            slot: (user_data >> 32) as u32 & (Self::SLOTS_MAX - 1),
+            generation: user_data as u32,
+        })
+    }
+}
+
+/// A slab of operations. Slots are reused, newest first; the table never shrinks.
+#[derive(Debug)]
+pub(crate) struct OpTable {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    op: Option<Op>,
+}
+
+impl OpTable {
+    /// Room for `capacity` operations without a heap operation.
+    pub(crate) fn with_capacity(capacity: usize) -> OpTable {
+        OpTable {
+            slots: Vec::with_capacity(capacity),
+            free: Vec::with_capacity(capacity),
+        }
+    }
+
+    /// Takes an operation in and names it.
+    pub(crate) fn insert(&mut self, op: Op) -> Key {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            assert!(
+                self.slots.len() < Key::SLOTS_MAX as usize,
+                "operations are bounded by the file table, at most 2^20 files"
+            );
+            self.slots.push(Slot {
+                generation: 0,
+                op: None,
+            });
+            (self.slots.len() - 1) as u32
+        });
+        let entry = &mut self.slots[slot as usize];
+        debug_assert!(entry.op.is_none());
+        entry.op = Some(op);
+        Key {
+            kind: op.kind(),
+            slot,
+            generation: entry.generation,
+        }
+    }
+
+    /// The operation of that name, unless it is over.
+    pub(crate) fn get(&self, key: Key) -> Option<Op> {
+        self.slots
+            .get(key.slot as usize)
+            .filter(|slot| slot.generation == key.generation)?
+            .op
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Op> {
+        self.slots
+            .get_mut(key.slot as usize)
+            .filter(|slot| slot.generation == key.generation)?
+            .op
+            .as_mut()
+    }
+
+    /// Ends an operation: its name is void from now on.
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Op> {
+        let entry = self
+            .slots
+            .get_mut(key.slot as usize)
+            .filter(|slot| slot.generation == key.generation)?;
+        let op = entry.op.take()?;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.free.push(key.slot);
+        Some(op)
+    }
+
+    /// Operations not over yet.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Op> {
+        self.slots.iter().filter_map(|slot| slot.op)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_survive_user_data() {
+        for kind in [
+            Kind::Accept,
+            Kind::Receive,
+            Kind::Writable,
+            Kind::Close,
+            Kind::Doorbell,
+            Kind::Send,
+            Kind::Quiet,
+        ] {
+            for slot in [0, 1, 0xABCDEF, Key::SLOTS_MAX - 1] {
+                for generation in [0, 1, 0x89AB_CDEF, u32::MAX] {
+                    let key = Key {
+                        kind,
+                        slot,
+                        generation,
+                    };
+                    assert_eq!(Key::unpack(key.pack()), Some(key));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_layout_is_kind_slot_generation() {
+        let key = Key {
+            kind: Kind::Receive,
+            slot: 0x0003_0405,
+            generation: 0x0607_0809,
+        };
+        assert_eq!(key.pack(), 0x0203_0405_0607_0809);
+    }
+
+    #[test]
+    fn foreign_user_data_is_no_key() {
+        assert_eq!(Key::unpack(0), None);
+        assert_eq!(Key::unpack(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_key_dies_with_its_operation() {
+        let mut table = OpTable::with_capacity(2);
+        let first = table.insert(Op::Accept { slot: 1 });
+        assert_eq!(table.remove(first), Some(Op::Accept { slot: 1 }));
+        let second = table.insert(Op::Accept { slot: 2 });
+        assert_eq!(second.slot, first.slot, "slots are reused");
+        assert_eq!(table.get(first), None);
+        assert_eq!(
+            table.remove(first),
+            None,
+            "a late completion ends nobody else's operation"
+        );
+        assert_eq!(table.get(second), Some(Op::Accept { slot: 2 }));
+        assert_eq!(table.iter().count(), 1);
+    }
+
+    #[test]
+    fn generations_wrap() {
+        let mut table = OpTable::with_capacity(1);
+        let key = table.insert(Op::Doorbell);
+        table.remove(key);
+        table.slots[0].generation = u32::MAX;
+        let last = table.insert(Op::Doorbell);
+        table.remove(last);
+        assert_eq!(table.insert(Op::Doorbell).generation, 0);
+    }
+}

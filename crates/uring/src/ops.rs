@@ -1,0 +1,242 @@
+//! What may be asked of sockets: receive, tell when writable, close. Asked now, submitted with the next turn.
+//!
+//! Closing is more than a close. The last messages must reach the peer, but Linux answers a close with a reset when bytes of
+//! the peer are unread or arrive later, and a reset throws away what the peer has not read. So a close sends FIN after what is
+//! queued (SHUTDOWN, SHUT_WR) and reads on, into nothing, until the peer has closed too or [`LINGER`] is over; only then the
+//! receive is cancelled and the slot freed. What the peer has not taken by then the kernel still delivers on its own. Of
+//! SHUT_RDWR nothing better comes: it makes the kernel reset a peer that is in the middle of a word.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use io_uring::{opcode, squeue, types};
+
+use crate::{
+    accept::AcceptPool,
+    buffers,
+    delay::Delay,
+    doorbell::Doorbell,
+    files::{File, FileTable, State},
+    op_table::{Key, Op, OpTable},
+};
+
+/// How long a closed connection may take to say goodbye before its slot is freed.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// Operations on a ring's sockets. Nothing here enters the kernel: it is queued for the next [`crate::Ring::turn`].
+#[derive(Debug)]
+pub struct Ops {
+    pub(crate) queue: VecDeque<squeue::Entry>,
+    pub(crate) table: OpTable,
+    pub(crate) files: FileTable,
+    pub(crate) accepts: AcceptPool,
+    pub(crate) lingering: Delay<File>,
+    /// Slots that lingering connections may hold; beyond it the oldest is closed at once.
+    lingering_max: usize,
+    pub(crate) doorbell: Doorbell,
+    pub(crate) stats: Stats,
+}
+
+/// Counters since the ring was made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// `io_uring_enter` calls. Sends ÷ enters = trains a turn.
+    pub enters: u64,
+    /// Those of them a turn needed beyond its one, because its batch exceeded the submission queue.
+    pub extra_enters: u64,
+    /// Trains handed to the kernel.
+    pub sends: u64,
+    /// Receives ended for want of a receive buffer and armed again: `RingConfig::receive_buffers` is too small if this keeps rising.
+    pub receives_starved: u64,
+    /// Turns that found the completion queue overflowing (nothing is lost, but it costs).
+    pub overflows: u64,
+    /// Completions for what was over already; each is harmless, many would mean a bug.
+    pub stale: u64,
+    /// Accepts that failed, aborted connections included.
+    pub accept_failures: u64,
+}
+
+impl Ops {
+    pub(crate) fn new(files: u32, doorbell: Doorbell) -> Ops {
+        // Per file one receive and one poll, or one close; accepts never exceed the free files; the doorbell.
+        let operations = 3 * files as usize + 1;
+        let mut ops = Ops {
+            queue: VecDeque::with_capacity(1_024),
+            table: OpTable::with_capacity(operations),
+            files: FileTable::new(files),
+            accepts: AcceptPool::new(),
+            lingering: Delay::new(LINGER),
+            lingering_max: (files as usize / 4).max(1),
+            doorbell,
+            stats: Stats::default(),
+        };
+        ops.arm_doorbell();
+        ops
+    }
+
+    /// Reports what the peer sends as `Completion::Received` until its end, `Completion::ReceiveEnded`. Asked again on the same file: changes the token.
+    pub fn receive(&mut self, file: File, token: u64) {
+        let Some(entry) = self.files.open_mut(file) else {
+            return;
+        };
+        match entry.receive {
+            Some(key) => {
+                if let Some(Op::Receive { token: current, .. }) = self.table.get_mut(key) {
+                    *current = token;
+                }
+            }
+            None => self.arm_receive(file, token),
+        }
+    }
+
+    /// Reports once, as `Completion::Writable`, that a send would get somewhere: room in the send buffer, or an error the
+    /// next send will tell. Holds no memory. Asked again before that: changes the token.
+    pub fn poll_writable(&mut self, file: File, token: u64) {
+        let Some(entry) = self.files.open_mut(file) else {
+            return;
+        };
+        if let Some(key) = entry.writable {
+            if let Some(Op::Writable { token: current, .. }) = self.table.get_mut(key) {
+                *current = token;
+            }
+            return;
+        }
+        let key = self.table.insert(Op::Writable { file, token });
+        entry.writable = Some(key);
+        let poll = opcode::PollAdd::new(types::Fixed(file.slot), libc::POLLOUT as u32).build();
+        self.queue.push_back(poll.user_data(key.pack()));
+    }
+
+    /// Closes in peace: everything sent so far goes out, then FIN; what still arrives is thrown away. Nothing more is
+    /// reported for the file, and its name is void. Its slot is taken until the peer has closed too, at most about a second.
+    pub fn close(&mut self, file: File) {
+        let Some(entry) = self.files.open_mut(file) else {
+            return;
+        };
+        if entry.ended {
+            return self.free_slot(file);
+        }
+        entry.state = State::Lingering;
+        let (receiving, writable) = (entry.receive.is_some(), entry.writable);
+        if let Some(key) = writable {
+            self.cancel(key);
+        }
+        let shutdown = opcode::Shutdown::new(types::Fixed(file.slot), libc::SHUT_WR).build();
+        self.queue_quietly(shutdown);
+        if !receiving {
+            self.arm_receive(file, 0);
+        }
+        self.lingering.push(file);
+        while self.lingering.len() > self.lingering_max
+            && let Some(oldest) = self.lingering.pop()
+        {
+            self.end_lingering(oldest);
+        }
+    }
+
+    /// Closes at once, for peers that deserve no patience: the slot is free with the next turn. What was sent still goes
+    /// out, unless bytes of the peer are unread or arrive later: then the kernel resets the connection.
+    pub fn abort(&mut self, file: File) {
+        if self.files.is_open(file) {
+            self.free_slot(file);
+        }
+    }
+
+    /// Cancels the armed accepts and closes today's listeners once these are over: new peers are refused by the kernel.
+    /// A connection taken in the same moment is still reported.
+    pub fn stop_accepting(&mut self) {
+        let queue = &mut self.queue;
+        self.accepts.stop(|key| queue.push_back(cancel_entry(key)));
+    }
+
+    /// Slots of the direct descriptor table in use, lingering ones included.
+    pub fn files_used(&self) -> u32 {
+        self.files.used()
+    }
+
+    /// Counters since the ring was made.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Queues what time brings: the end of patience with closed peers, accepts.
+    pub(crate) fn begin_turn(&mut self, now: Instant) {
+        self.lingering.start(now);
+        while let Some(file) = self.lingering.pop_due(now) {
+            self.end_lingering(file);
+        }
+        self.accepts.wake(now);
+        self.accepts
+            .arm(self.files.free(), &mut self.table, &mut self.queue);
+    }
+
+    /// When `begin_turn` has something to do by itself.
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
+        [self.lingering.next_due(), self.accepts.next_wake()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(crate) fn arm_doorbell(&mut self) {
+        let key = self.table.insert(Op::Doorbell);
+        let poll = opcode::PollAdd::new(types::Fd(self.doorbell.as_raw_fd()), libc::POLLIN as u32)
+            .multi(true)
+            .build();
+        self.queue.push_back(poll.user_data(key.pack()));
+    }
+
+    pub(crate) fn arm_receive(&mut self, file: File, token: u64) {
+        let Some(entry) = self.files.get_mut(file) else {
+            return;
+        };
+        debug_assert!(entry.receive.is_none());
+        let key = self.table.insert(Op::Receive { file, token });
+        entry.receive = Some(key);
+        let receive = opcode::RecvMulti::new(types::Fixed(file.slot), buffers::GROUP).build();
+        self.queue.push_back(receive.user_data(key.pack()));
+    }
+
+    /// Frees the slot now: operations in flight keep the socket alive, so they are cancelled first.
+    pub(crate) fn free_slot(&mut self, file: File) {
+        let Some(entry) = self.files.get_mut(file) else {
+            return;
+        };
+        debug_assert!(matches!(entry.state, State::Open | State::Lingering));
+        entry.state = State::Closing;
+        let in_flight = [entry.receive, entry.writable];
+        for key in in_flight.into_iter().flatten() {
+            self.cancel(key);
+        }
+        let key = self.table.insert(Op::Close { file });
+        let close = opcode::Close::new(types::Fixed(file.slot)).build();
+        self.queue.push_back(close.user_data(key.pack()));
+    }
+
+    fn end_lingering(&mut self, file: File) {
+        if self.files.state(file) == State::Lingering {
+            self.free_slot(file);
+        }
+    }
+
+    fn cancel(&mut self, key: Key) {
+        self.queue.push_back(cancel_entry(key));
+    }
+
+    fn queue_quietly(&mut self, entry: squeue::Entry) {
+        self.queue.push_back(
+            entry
+                .flags(squeue::Flags::SKIP_SUCCESS)
+                .user_data(Key::QUIET.pack()),
+        );
+    }
+}
+
+fn cancel_entry(key: Key) -> squeue::Entry {
+    opcode::AsyncCancel::new(key.pack())
+        .build()
+        .flags(squeue::Flags::SKIP_SUCCESS)
+        .user_data(Key::QUIET.pack())
+}

@@ -1,0 +1,262 @@
+//! The ring: the shard's one place to meet the kernel, and the owner of all memory it may touch.
+//!
+//! `turn` submits and waits, `drain` reports; between them the caller thinks. Dropping the ring ends every operation first and
+//! frees the memory they point to afterwards; should the kernel not let go within a second, that memory is leaked, not freed.
+
+use std::{
+    io,
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use socket2::Socket;
+use thiserror::Error;
+
+use crate::{
+    batch::{Batch, SendTable},
+    buffers::BufferPool,
+    caps::{self, Caps, Missing},
+    dispatch::{Completion, Reaped},
+    doorbell::Doorbell,
+    driver::{Driver, Wait},
+    op_table::Op,
+    ops::Ops,
+};
+
+/// How large a ring's tables are. All memory is laid out by these at the start.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RingConfig {
+    /// Entries of the submission queue, rounded up to a power of two, at most 32,768. A turn with more costs further system calls, nothing else.
+    pub sends_per_turn: u32,
+    /// Direct descriptors: connections at one time, closing ones included. At most the limit of open files (RLIMIT_NOFILE),
+    /// though they do not count against it, and 2^20.
+    pub files: u32,
+    /// Receive buffers shared by all connections, rounded up to a power of two, at most 32,768.
+    pub receive_buffers: u16,
+    /// Size of each.
+    pub receive_buffer_bytes: u32,
+}
+
+impl Default for RingConfig {
+    /// 1,024 sends a turn, 16,384 files, 256 receive buffers of 4 KiB.
+    fn default() -> RingConfig {
+        RingConfig {
+            sends_per_turn: 1_024,
+            files: 16_384,
+            receive_buffers: 256,
+            receive_buffer_bytes: 4_096,
+        }
+    }
+}
+
+/// Why a ring could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RingError {
+    /// The kernel has no io_uring for us.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// The table of direct descriptors was refused.
+    #[error(
+        "cannot reserve {files} direct descriptors for a ring: {source}; the table is bounded by the limit of open files (`ulimit -n`, \
+         LimitNOFILE= in systemd), so raise that, lower the viewer limit or use more workers"
+    )]
+    Files {
+        /// How many were asked for.
+        files: u32,
+        /// EMFILE: above the limit; ENOMEM.
+        source: io::Error,
+    },
+    /// The receive buffers were refused.
+    #[error("cannot set up {buffers} receive buffers of {buffer_bytes} bytes for a ring: {source}")]
+    Buffers {
+        /// How many were asked for.
+        buffers: u16,
+        /// Of which size.
+        buffer_bytes: u32,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The doorbell was refused.
+    #[error("cannot make an eventfd for a ring: {0}")]
+    Doorbell(#[source] io::Error),
+}
+
+/// One io_uring with its sockets, for the thread that made it.
+pub struct Ring {
+    driver: Driver,
+    sends: SendTable,
+    // Freed (or leaked) by hand in `drop`: the kernel writes into the memory of these two.
+    ops: ManuallyDrop<Ops>,
+    buffers: ManuallyDrop<BufferPool>,
+    caps: Caps,
+    // The kernel takes submissions from one thread only.
+    not_send: PhantomData<Rc<()>>,
+}
+
+impl Ring {
+    /// Makes a ring for this thread.
+    pub fn new(config: RingConfig) -> Result<Ring, RingError> {
+        // A turn can complete every send; beside that each file may have a receive and a poll to report.
+        let cq_entries = (config.sends_per_turn.saturating_mul(2))
+            .max(config.files.saturating_mul(2))
+            .max(64);
+        Ring::with_completion_queue(config, cq_entries)
+    }
+
+    fn with_completion_queue(config: RingConfig, cq_entries: u32) -> Result<Ring, RingError> {
+        let RingConfig {
+            files,
+            receive_buffers,
+            receive_buffer_bytes: buffer_bytes,
+            ..
+        } = config;
+        let (ring, caps) = caps::build(config.sends_per_turn.max(1), cq_entries)?;
+        ring.submitter()
+            .register_files_sparse(files)
+            .map_err(|source| RingError::Files { files, source })?;
+        let buffers = BufferPool::new(&ring, receive_buffers, buffer_bytes).map_err(|source| {
+            RingError::Buffers {
+                buffers: receive_buffers,
+                buffer_bytes,
+                source,
+            }
+        })?;
+        // Shutdowns are the only work the kernel hands to worker threads; two are plenty. Only a wish, so errors do not matter.
+        let _ = ring.submitter().register_iowq_max_workers(&mut [2, 2]);
+        let doorbell = Doorbell::new().map_err(RingError::Doorbell)?;
+        Ok(Ring {
+            sends: SendTable::new(ring.params().sq_entries() as usize),
+            driver: Driver::new(ring),
+            ops: ManuallyDrop::new(Ops::new(files, doorbell)),
+            buffers: ManuallyDrop::new(buffers),
+            caps,
+            not_send: PhantomData,
+        })
+    }
+
+    /// Takes a listening socket over and keeps `depth` accepts armed on it (fewer when files run out). `token` names it in completions.
+    pub fn listen(&mut self, socket: Socket, token: u64, depth: u16) {
+        self.ops.accepts.add(socket, token, depth);
+    }
+
+    /// What may be asked of sockets, for the next turn.
+    pub fn ops(&mut self) -> &mut Ops {
+        &mut self.ops
+    }
+
+    /// One turn: everything asked of [`Ops`] since the last one and the sends `fill` adds are submitted, and if nothing is there
+    /// to report, the thread waits until something is or until `wait_until` (`None`: no deadline). May return earlier with
+    /// nothing: a signal, or housekeeping. `now` is the caller's clock; if `wait_until` is not after it, there is no wait.
+    ///
+    /// What is lent to sends must outlive the call, not more: `'d` cannot name anything made inside `fill`.
+    ///
+    /// ```compile_fail,E0597
+    /// fn dies_early(ring: &mut funnel_uring::Ring, file: funnel_uring::File) {
+    ///     let now = std::time::Instant::now();
+    ///     ring.turn(None, now, |batch| {
+    ///         let bytes = vec![1, 2, 3];
+    ///         batch.send(file, 0, [&bytes[..]]);
+    ///     });
+    /// }
+    /// ```
+    pub fn turn<'d>(
+        &mut self,
+        wait_until: Option<Instant>,
+        now: Instant,
+        fill: impl FnOnce(&mut Batch<'_, 'd>),
+    ) {
+        self.ops.begin_turn(now);
+        if let Some(listener) = self.ops.accepts.newly_full() {
+            self.driver.inbox.push_back(Reaped::Full { listener });
+        }
+        let mut batch = Batch::new(&mut self.sends, &mut self.driver, &mut self.ops);
+        fill(&mut batch);
+        batch.filled();
+
+        let deadline = [wait_until, self.ops.next_wake()]
+            .into_iter()
+            .flatten()
+            .min();
+        let wait = if deadline.is_some_and(|at| at <= now) {
+            Wait::No
+        } else {
+            Wait::Until(deadline)
+        };
+        let Ops { queue, stats, .. } = &mut *self.ops;
+        self.driver.pump(queue, stats, &mut self.sends, wait);
+    }
+
+    /// Reports what the last turns brought, in the order it happened. What `tell` asks for is done in the next turn. If `tell`
+    /// panics, the rest is reported next time.
+    pub fn drain(&mut self, mut tell: impl FnMut(Completion<'_>, &mut Ops)) {
+        while let Some(reaped) = self.driver.inbox.pop_front() {
+            self.ops.dispatch(reaped, &self.buffers, &mut tell);
+        }
+    }
+
+    /// Wakes this ring from elsewhere.
+    pub fn doorbell(&self) -> Doorbell {
+        self.ops.doorbell.clone()
+    }
+
+    /// What the kernel offered.
+    pub fn caps(&self) -> Caps {
+        self.caps
+    }
+
+    /// Ends every operation; `true` if the kernel may write into no memory of ours any more.
+    fn end_operations(&mut self) -> bool {
+        let give_up = Instant::now() + TEARDOWN;
+        self.ops.stop_accepting();
+        loop {
+            let Ops { queue, stats, .. } = &mut *self.ops;
+            self.driver.pump(queue, stats, &mut self.sends, Wait::No);
+            self.driver.cancel_all();
+            self.driver.pump(queue, stats, &mut self.sends, Wait::No);
+            while let Some(reaped) = self.driver.inbox.pop_front() {
+                if let Reaped::Done { key, flags, .. } = reaped
+                    && !io_uring::cqueue::more(flags)
+                {
+                    self.ops.table.remove(key);
+                }
+            }
+            if !self.ops.table.iter().any(|op: Op| op.lends_memory()) {
+                return true;
+            }
+            if Instant::now() >= give_up {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        let ended = self.end_operations();
+        // Sockets close here and now (what was sent goes out), not whenever the kernel gets round to freeing the ring.
+        let _ = self.driver.ring.submitter().unregister_files();
+        if !ended {
+            tracing::warn!(
+                "a ring's operations did not end within {TEARDOWN:?}; their memory is leaked"
+            );
+            return;
+        }
+        let _ = self
+            .driver
+            .ring
+            .submitter()
+            .unregister_buf_ring(crate::buffers::GROUP);
+        // SAFETY: both are dropped once, here, and not used again; no operation points into them any more.
+        unsafe {
+            ManuallyDrop::drop(&mut self.ops);
+            ManuallyDrop::drop(&mut self.buffers);
+        }
+    }
+}
+
+/// How long a dropped ring waits for the kernel to let go.
+const TEARDOWN: Duration = Duration::from_secs(1);
