@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-/// A player's report in the order and with the meaning of CLIENT_LOG (MS-MMSP 2.2.4.22). Every text is the player's word, unchecked.
+/// A player's report in the order and with the meaning of CLIENT_LOG (`docs/protocol/mmsp.md` §6). Every text is the player's word, unchecked.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ClientLogRecord {
     /// Where the connection really comes from.
@@ -130,7 +130,7 @@ impl fmt::Display for Field<'_> {
     }
 }
 
-/// The longest field of CLIENT_LOG: 260 bytes.
+/// The longest field of CLIENT_LOG (`docs/protocol/mmsp.md` §6): 260 bytes.
 const LETTERS_MAX: usize = 260;
 
 /// Letters of any script, but nothing invisible: no controls, no other spaces, no marks that turn the direction of writing.

@@ -79,7 +79,7 @@ pub struct Listen {
 }
 
 impl Default for Listen {
-    /// Port 1755 (MS-MMSP 2.1) on every address of the machine.
+    /// Port 1755 (`docs/protocol/mmsp.md` §2.1) on every address of the machine.
     fn default() -> Self {
         let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
         Self {
@@ -88,7 +88,7 @@ impl Default for Listen {
     }
 }
 
-/// The port players use when a URL names none (MS-MMSP 2.1).
+/// The port players use when a URL names none (`docs/protocol/mmsp.md` §2.1).
 pub const MMS_PORT: u16 = 1755;
 
 /// `[channels.NAME]`: one live channel.
@@ -228,7 +228,7 @@ pub struct Limits {
     pub bits_per_second_out: u64,
     /// Time from connecting to playing, s, 1–600.
     pub handshake_seconds: u32,
-    /// Time a connection may stay without playing, s, 1–86400 (MS-MMSP 3.2.2: Idle-Timeout).
+    /// Time a connection may stay without playing, s, 1–86400 (Idle-Timeout, `docs/protocol/mmsp.md` §7.3).
     pub idle_seconds: u32,
     /// Time to end sessions properly at shutdown, s, 0–300.
     pub drain_seconds: u32,
@@ -411,6 +411,55 @@ impl Loaded {
                 return Some(span.clone());
             }
             path.truncate(path.rfind('.')?);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const REFERENCE: &str = include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../config/funnel.toml"
+    ));
+
+    fn faults(text: &str) -> Vec<Fault> {
+        let surroundings = read::Surroundings {
+            folder: PathBuf::new(),
+            search_path: OsString::new(),
+        };
+        let loaded = parse("funnel.toml", text, surroundings);
+        loaded.faults.faults().to_vec()
+    }
+
+    fn assert_each_has_a_place(text: &str) -> Result<(), TestCaseError> {
+        for fault in faults(text) {
+            let span = fault.span();
+            prop_assert!(
+                span.clone().is_some_and(|span| text.get(span).is_some()),
+                "{} at {:?}",
+                fault,
+                span
+            );
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_ends_in_faults_that_have_places(text in "([\\[\\]{}=\"'.,#\\\\ab1é \\r]{0,12}\n){0,12}") {
+            assert_each_has_a_place(&text)?;
+        }
+
+        #[test]
+        fn any_damage_to_the_reference_is_survived(at in 0..REFERENCE.len(), cut in 0usize..40, put in "[\\[\\]{}=\"'\n ü]{0,3}") {
+            let (at, end) = (REFERENCE.floor_char_boundary(at), REFERENCE.floor_char_boundary((at + cut).min(REFERENCE.len())));
+            let text = format!("{}{put}{}", &REFERENCE[..at], &REFERENCE[end.max(at)..]);
+            assert_each_has_a_place(&text)?;
+            prop_assert!(faults(&text).len() <= 12, "one cut is not {:#?}", faults(&text));
         }
     }
 }

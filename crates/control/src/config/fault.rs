@@ -49,7 +49,7 @@ impl Fault {
         self
     }
 
-    /// Words next to the underlined text; without them it is "here".
+    /// Words next to the underlined text.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
@@ -117,8 +117,7 @@ impl Diagnostic for Fault {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let span = self.span.clone()?;
-        let label = self.label.clone().unwrap_or_else(|| "here".to_owned());
-        let first = LabeledSpan::new_primary_with_span(Some(label), span);
+        let first = LabeledSpan::new_primary_with_span(self.label.clone(), span);
         let second = self
             .other
             .clone()

@@ -58,7 +58,12 @@ impl Source {
             } else {
                 broken.push(syntax_fault(&error, widened(&rest, place, statement)));
             }
-            rest = painted(&rest, gone, 0..0);
+            let sound = painted(&rest, gone, 0..0);
+            if sound == rest {
+                // Only bare carriage returns are left: painting them would move line ends.
+                break;
+            }
+            rest = sound;
         }
         let mut faults = broken;
         faults.extend(
@@ -120,9 +125,9 @@ fn syntax_fault(error: &TomlError, place: Range<usize>) -> Fault {
     }
 }
 
-/// The parser points between two letters where something is missing: show the line of the statement instead.
+/// The parser points between two letters, or behind the statement, where something is missing: show the line of the statement instead.
 fn widened(text: &str, place: Range<usize>, statement: &Statement) -> Range<usize> {
-    if !place.is_empty() {
+    if !place.is_empty() && statement.range.contains(&place.start) {
         return place;
     }
     let start = statement.range.start;
@@ -211,16 +216,15 @@ struct Statement {
     is_open: bool,
 }
 
+/// The statement to blame for an error at `place`.
 fn statement_at(statements: &[Statement], place: &Range<usize>) -> Option<usize> {
-    let index = statements
-        .partition_point(|statement| statement.range.start <= place.start)
-        .checked_sub(1)?;
-    // An unclosed bracket is noticed where the next statement begins.
-    let noticed_late = place.is_empty() && statements[index].range.start == place.start;
-    match index.checked_sub(1) {
-        Some(previous) if noticed_late && statements[previous].is_open => Some(previous),
-        _ => Some(index),
-    }
+    let at = |statement: &Statement| statement.range.start <= place.start;
+    let index = statements.partition_point(at).checked_sub(1)?;
+    // While a bracket is open, the parser takes everything after it for a part of the same value.
+    let open = statements[..index]
+        .iter()
+        .position(|statement| statement.is_open);
+    Some(open.unwrap_or(index))
 }
 
 fn statements(text: &str) -> Vec<Statement> {

@@ -1,0 +1,221 @@
+//! A loaded configuration: typed values, warnings, and faults that the caller adds.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use funnel_control::config::{
+    self, Config, Defaults, Fault, Listen, Loaded, LogLevel, SourceConfig, Start,
+};
+
+fn load(text: &str) -> (tempfile::TempDir, Loaded) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("funnel.toml");
+    fs::write(&file, text).expect("a temporary file");
+    fs::write(folder.path().join("film.wmv"), "").expect("a temporary file");
+    let loaded = config::load_with(&file, Path::new("/nowhere").into()).expect("a readable file");
+    (folder, loaded)
+}
+
+fn underlined<'a>(text: &'a str, fault: &Fault) -> &'a str {
+    &text[fault.span().expect("a place")]
+}
+
+#[test]
+fn every_key_arrives() {
+    let (folder, mut loaded) = load(
+        r#"
+        listen.mms = ["127.0.0.1:0", "127.0.0.1:0", "[::1]:1756"]
+        [server]
+        workers = 3
+        public_host = "[2001:db8::7]"
+        [defaults]
+        train_ms = 50
+        log_bytes_max = "1.5 GiB"
+        [limits]
+        viewers = 1
+        viewers_per_address = 2
+        bits_per_second_out = "2.5 Gb/s"
+        handshake_seconds = 3
+        idle_seconds = 4
+        drain_seconds = 0
+        selections_max = 6
+        [log]
+        level = "debug"
+        [channels."a.b ü"]
+        start = "first-viewer"
+        title = "T"
+        author = "A"
+        train_ms = 60
+        log_seconds = 61
+        log_bytes_max = 62000000
+        fast_start_seconds = 2
+        lag_disconnect_seconds = 64
+        source_grace_seconds = 65
+        open_wait_seconds = 6
+        source = { kind = "file", path = "film.wmv", loop = false, speed = 4 }
+        [channels.demo.source]
+        kind = "demo"
+        "#,
+    );
+    let config = loaded.check(Vec::new()).expect("no faults");
+    assert!(loaded.warnings.is_empty());
+    let addresses = ["127.0.0.1:0", "127.0.0.1:0", "[::1]:1756"];
+    let mms = addresses
+        .map(|address| address.parse::<SocketAddr>().expect("an address"))
+        .to_vec();
+    assert_eq!(config.listen, Listen { mms });
+    assert_eq!(
+        (config.server.workers, config.server.public_host.as_deref()),
+        (3, Some("2001:db8::7"))
+    );
+    assert_eq!(config.log.level, LogLevel::Debug);
+    let limits = config::Limits {
+        viewers: 1,
+        viewers_per_address: 2,
+        bits_per_second_out: 2_500_000_000,
+        handshake_seconds: 3,
+        idle_seconds: 4,
+        drain_seconds: 0,
+        selections_max: 6,
+    };
+    assert_eq!(config.limits, limits);
+
+    let [film, demo] = config.channels.as_slice() else {
+        panic!("two channels, not {:?}", config.channels)
+    };
+    let path = folder.path().join("film.wmv");
+    let expected = config::ChannelConfig {
+        name: "a.b ü".to_owned(),
+        source: SourceConfig::File {
+            path,
+            looped: false,
+            speed: 4.0,
+        },
+        start: Start::FirstViewer,
+        title: Some("T".to_owned()),
+        author: Some("A".to_owned()),
+        train_ms: 60,
+        log_seconds: 61,
+        log_bytes_max: 62_000_000,
+        fast_start_seconds: 2,
+        lag_disconnect_seconds: 64,
+        source_grace_seconds: 65,
+        open_wait_seconds: 6,
+    };
+    assert_eq!(*film, expected);
+    let own = Defaults {
+        train_ms: 50,
+        log_bytes_max: 3 << 29,
+        ..Defaults::default()
+    };
+    assert_eq!(
+        *demo,
+        config::ChannelConfig::new("demo", SourceConfig::Demo, own)
+    );
+}
+
+#[test]
+fn warnings_allow_the_configuration() {
+    let text =
+        "[defaults]\nlog_seconds = 4\n[channels.demo]\nsource.kind = \"demo\"\ntrain_ms = 1500\n";
+    let (_folder, mut loaded) = load(text);
+    loaded.check(Vec::new()).expect("only warnings");
+    let warnings = loaded.warnings.faults();
+    assert_eq!(
+        warnings
+            .iter()
+            .map(|fault| underlined(text, fault))
+            .collect::<Vec<_>>(),
+        ["demo", "train_ms"]
+    );
+    assert!(
+        warnings[0]
+            .to_string()
+            .contains("fast_start_seconds = 5 is more than log_seconds = 4"),
+        "{}",
+        warnings[0]
+    );
+    assert!(
+        warnings[1].to_string().contains("longer than a second"),
+        "{}",
+        warnings[1]
+    );
+    assert_eq!(
+        loaded.warnings.to_string().split(" in ").next(),
+        Some("2 warnings")
+    );
+}
+
+#[test]
+fn faults_of_the_caller_stand_among_the_files_own() {
+    let text = "[channels.\"a.b\"]\nsource = { kind = \"file\", path = \"film.wmv\" }\n[limits]\nviewer = 3\n[channels.c.source]\nkind = \"file\"\npath = \"film.wmv\"\n";
+    let (_folder, mut loaded) = load(text);
+    let extra = vec![
+        loaded.fault_at("c", "source.path", "no ASF header", "give an ASF file"),
+        loaded.fault_at("a.b", "source.path", "no ASF header", "give an ASF file"),
+        loaded.warning_at("a.b", "source.speed", "odd", "leave it out"),
+        loaded.fault_at_key("limits.viewers", "cannot fit", "at most 2"),
+    ];
+    let faults = loaded.check(extra).expect_err("four faults");
+    let shown: Vec<_> = faults
+        .faults()
+        .iter()
+        .map(|fault| (fault.key(), underlined(text, fault)))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("channels.\"a.b\".source.path", "\"film.wmv\""),
+            ("limits.viewers", "limits"),
+            ("limits.viewer", "viewer"),
+            ("channels.c.source.path", "\"film.wmv\""),
+        ]
+    );
+    // What the file does not have is shown at what it would belong to.
+    let [warning] = loaded.warnings.faults() else {
+        panic!("one warning")
+    };
+    assert_eq!(
+        (warning.key(), underlined(text, warning)),
+        (
+            "channels.\"a.b\".source.speed",
+            "{ kind = \"file\", path = \"film.wmv\" }"
+        )
+    );
+}
+
+#[test]
+fn what_is_sound_in_a_wrong_file_can_be_checked_further() {
+    let (_folder, loaded) = load(
+        "[channels.a]\nsource = { kind = \"file\", path = \"film.wmv\" }\n[channels.b]\nsource = 3\n[listen]\nmms = 1 2\n",
+    );
+    assert_eq!(
+        loaded
+            .config
+            .channels
+            .iter()
+            .map(|channel| channel.name.as_str())
+            .collect::<Vec<_>>(),
+        ["a"]
+    );
+}
+
+#[test]
+fn the_demo_needs_no_file() {
+    let config = Config::demo();
+    assert_eq!(config.channels.len(), 1);
+    assert_eq!(
+        (config.channels[0].name.as_str(), &config.channels[0].source),
+        ("demo", &SourceConfig::Demo)
+    );
+    assert_eq!(
+        config
+            .listen
+            .mms
+            .iter()
+            .map(SocketAddr::to_string)
+            .collect::<Vec<_>>(),
+        ["0.0.0.0:1755", "[::]:1755"]
+    );
+}
