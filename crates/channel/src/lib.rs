@@ -16,6 +16,8 @@
 mod channel;
 mod counters;
 mod log;
+#[cfg(all(test, loom))]
+mod model;
 mod publisher;
 mod segment;
 mod sync;

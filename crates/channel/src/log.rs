@@ -221,6 +221,12 @@ impl Reader {
     pub fn log(&self) -> &Arc<Log> {
         &self.log
     }
+
+    /// Which of the pins is this reader's.
+    #[cfg(all(test, loom))]
+    pub(crate) fn place(&self) -> usize {
+        self.place
+    }
 }
 
 impl Drop for Reader {
