@@ -124,7 +124,8 @@ pub(crate) fn build(sq_entries: u32, cq_entries: u32) -> Result<(IoUring, Caps),
             .setup_clamp()
             .setup_cqsize(cq_entries)
             .setup_submit_all()
-            .setup_single_issuer();
+            .setup_single_issuer()
+            .setup_taskrun_flag();
         if defer_taskrun {
             builder.setup_defer_taskrun();
         } else {

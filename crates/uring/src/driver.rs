@@ -1,6 +1,6 @@
 //! Entering the kernel: fills the submission queue, enters, copies the completion queue out.
 //!
-//! One enter a turn does for all; a batch larger than the submission queue costs further ones. Every enter asks for events,
+//! One enter a turn does for all; a batch larger than the submission queue or much news at once costs further ones. Every enter asks for events,
 //! because in a DEFER_TASKRUN ring a plain submit leaves finished work unseen. Nobody else touches the ring's queues.
 
 use std::{
@@ -76,7 +76,6 @@ impl Driver {
             if last && self.ring.submission().is_empty() {
                 break;
             }
-            stats.extra_enters += 1;
         }
         while sends.outstanding() > 0 {
             // Never seen (see batch.rs). But nothing lent may outlive the turn, so this waits as long as it takes.
@@ -85,6 +84,18 @@ impl Driver {
         }
         stats.sends += sends.submitted() as u64;
         sends.clear();
+    }
+
+    /// Lets the kernel do the work it left over. Since 6.13 an enter does no more than 20 pieces of deferred work (receives,
+    /// polls, accepts) once it has a completion to show, so a shard that sends every turn would hear its players ever later.
+    pub(crate) fn catch_up(&mut self, stats: &mut Stats, sends: &mut SendTable) {
+        for _ in 0..CATCH_UP_ENTERS_MAX {
+            if !self.ring.submission().taskrun() {
+                break;
+            }
+            self.enter(Wait::No, stats);
+            self.reap(sends, stats);
+        }
     }
 
     /// Asks the kernel to end everything in flight and to forget the ring's sockets. Used on the way out.
@@ -183,6 +194,9 @@ fn sort_in(
 fn fatal(error: &io::Error) -> ! {
     panic!("io_uring_enter failed and the ring cannot go on: {error}")
 }
+
+/// Bounds what one turn hears to some 640 pieces of news; the rest is the next turn's.
+const CATCH_UP_ENTERS_MAX: u32 = 32;
 
 // <linux/io_uring.h>, io_uring_enter(2) flags.
 const ENTER_GETEVENTS: u32 = 1 << 0;

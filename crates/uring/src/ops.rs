@@ -44,7 +44,7 @@ pub struct Ops {
 pub struct Stats {
     /// `io_uring_enter` calls. Sends ÷ enters = trains a turn.
     pub enters: u64,
-    /// Those of them a turn needed beyond its one, because its batch exceeded the submission queue.
+    /// Those of them turns needed beyond their one: a batch exceeded the submission queue, or there was much news at once.
     pub extra_enters: u64,
     /// Trains handed to the kernel.
     pub sends: u64,

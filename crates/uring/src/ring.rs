@@ -168,6 +168,7 @@ impl Ring {
         now: Instant,
         fill: impl FnOnce(&mut Batch<'_, 'd>),
     ) {
+        let enters_before = self.ops.stats.enters;
         self.ops.begin_turn(now);
         if let Some(listener) = self.ops.accepts.newly_full() {
             self.driver.inbox.push_back(Reaped::Full { listener });
@@ -187,6 +188,8 @@ impl Ring {
         };
         let Ops { queue, stats, .. } = &mut *self.ops;
         self.driver.pump(queue, stats, &mut self.sends, wait);
+        self.driver.catch_up(stats, &mut self.sends);
+        stats.extra_enters += stats.enters - enters_before - 1;
     }
 
     /// Reports what the last turns brought, in the order it happened. What `tell` asks for is done in the next turn. If `tell`
@@ -260,3 +263,114 @@ impl Drop for Ring {
 
 /// How long a dropped ring waits for the kernel to let go.
 const TEARDOWN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+    };
+
+    use crate::{
+        File,
+        net::{ListenOptions, listener},
+    };
+
+    use super::*;
+
+    const PLAYERS: usize = 60;
+
+    /// Accepts until there are `PLAYERS` files, with a receive armed on each; the token is the player's number.
+    fn accept_all(ring: &mut Ring) -> Vec<File> {
+        let mut files = Vec::new();
+        while files.len() < PLAYERS {
+            let now = Instant::now();
+            ring.turn(Some(now + Duration::from_millis(20)), now, |_| {});
+            ring.drain(|completion, ops| {
+                if let Completion::Accepted { file, .. } = completion {
+                    ops.receive(file, files.len() as u64);
+                    files.push(file);
+                }
+            });
+        }
+        files
+    }
+
+    #[test]
+    fn an_overflowing_completion_queue_loses_nothing() {
+        let config = RingConfig {
+            sends_per_turn: 4,
+            files: 64,
+            receive_buffers: 64,
+            receive_buffer_bytes: 64,
+        };
+        let mut ring = Ring::with_completion_queue(config, 8).unwrap();
+        let socket = listener("127.0.0.1:0".parse().unwrap(), &ListenOptions::default()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        ring.listen(socket, 0, 4);
+        let mut clients: Vec<TcpStream> = (0..PLAYERS)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
+        let files = accept_all(&mut ring);
+        ring.turn(Some(Instant::now()), Instant::now(), |_| {});
+
+        let (mut heard, mut sent) = (vec![Vec::new(); PLAYERS], 0);
+        for round in 0..20 {
+            clients
+                .iter_mut()
+                .for_each(|client| client.write_all(b"here").unwrap());
+            let media = [round; 10];
+            ring.turn(Some(Instant::now()), Instant::now(), |batch| {
+                files
+                    .iter()
+                    .for_each(|&file| batch.send(file, 0, [&media[..]]));
+            });
+            ring.drain(|completion, _| match completion {
+                Completion::Sent { result, .. } => sent += result,
+                Completion::Received { token, bytes } => {
+                    heard[token as usize].extend_from_slice(bytes)
+                }
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(
+                sent,
+                (i32::from(round) + 1) * PLAYERS as i32 * 10,
+                "sends are over in their turn all the same"
+            );
+            clients
+                .iter_mut()
+                .for_each(|client| client.read_exact(&mut [0; 10]).unwrap());
+        }
+        let give_up = Instant::now() + Duration::from_secs(5);
+        while heard.iter().any(|words| words.len() < 80) && Instant::now() < give_up {
+            let now = Instant::now();
+            ring.turn(Some(now + Duration::from_millis(20)), now, |_| {});
+            ring.drain(|completion, _| {
+                if let Completion::Received { token, bytes } = completion {
+                    heard[token as usize].extend_from_slice(bytes);
+                }
+            });
+        }
+        assert!(
+            heard.iter().all(|words| words == &b"here".repeat(20)),
+            "in order and complete"
+        );
+        assert!(ring.ops().stats().overflows > 0, "the test is about that");
+    }
+
+    #[test]
+    fn more_files_than_the_process_may_have_are_refused_with_advice() {
+        let config = RingConfig {
+            files: 1 << 22,
+            ..RingConfig::default()
+        };
+        let error = Ring::new(config)
+            .err()
+            .expect("above every limit")
+            .to_string();
+        assert!(
+            error.contains("4194304") && error.contains("ulimit -n"),
+            "{error}"
+        );
+    }
+}

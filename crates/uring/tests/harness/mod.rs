@@ -1,0 +1,176 @@
+//! One ring, one loopback listener, and what the ring told, kept for the test to look at.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use funnel_uring::{
+    Batch, Completion, File, Ring, RingConfig,
+    net::{ListenOptions, listener},
+};
+
+/// Token of the harness's listener.
+pub const LISTENER: u64 = 99;
+
+/// A step that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Told {
+    Accepted(File, SocketAddr),
+    AcceptFailed(i32),
+    Received(u64, Vec<u8>),
+    Ended(u64, i32),
+    Writable(u64),
+    Sent(u64, i32),
+    Bell,
+}
+
+pub struct Shard {
+    pub ring: Ring,
+    pub address: SocketAddr,
+    pub told: Vec<Told>,
+}
+
+pub const SMALL: RingConfig = RingConfig {
+    sends_per_turn: 64,
+    files: 64,
+    receive_buffers: 16,
+    receive_buffer_bytes: 4_096,
+};
+
+impl Shard {
+    pub fn new(config: RingConfig) -> Shard {
+        Shard::listening(
+            config,
+            &ListenOptions::default(),
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            16,
+        )
+    }
+
+    pub fn listening(config: RingConfig, options: &ListenOptions, ip: IpAddr, depth: u16) -> Shard {
+        let socket = listener(SocketAddr::new(ip, 0), options).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let mut ring = Ring::new(config).unwrap();
+        ring.listen(socket, LISTENER, depth);
+        Shard {
+            ring,
+            address,
+            told: Vec::new(),
+        }
+    }
+
+    /// A client with bounded patience; the kernel connects it before the ring accepts.
+    pub fn client(&self) -> TcpStream {
+        let client = TcpStream::connect(self.address).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client
+    }
+
+    /// One turn and its drain; `wait` from now at most.
+    pub fn turn(&mut self, wait: Duration) {
+        self.send(wait, |_| {});
+    }
+
+    /// One turn with sends.
+    pub fn send<'d>(&mut self, wait: Duration, fill: impl FnOnce(&mut Batch<'_, 'd>)) {
+        let now = Instant::now();
+        self.ring.turn(Some(now + wait), now, fill);
+        let told = &mut self.told;
+        self.ring.drain(|completion, _| told.push(own(completion)));
+    }
+
+    /// Turns until `done` holds for what was told so far.
+    pub fn until(&mut self, what: &str, mut done: impl FnMut(&mut Shard) -> bool) {
+        let give_up = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(
+                Instant::now() < give_up,
+                "waited in vain for {what}; told: {:?}",
+                self.told
+            );
+            self.turn(Duration::from_millis(20));
+        }
+    }
+
+    /// Connects a client and accepts it.
+    pub fn pair(&mut self) -> (TcpStream, File) {
+        let client = self.client();
+        (client, self.accepted())
+    }
+
+    /// Waits for the next connection and takes it from what was told.
+    pub fn accepted(&mut self) -> File {
+        self.until("a connection", |shard| {
+            shard
+                .told
+                .iter()
+                .any(|told| matches!(told, Told::Accepted(..)))
+        });
+        let at = self
+            .told
+            .iter()
+            .position(|told| matches!(told, Told::Accepted(..)))
+            .unwrap();
+        let Told::Accepted(file, _) = self.told.remove(at) else {
+            unreachable!()
+        };
+        file
+    }
+
+    /// Sends one piece in a turn of its own and returns the result.
+    pub fn send_one(&mut self, file: File, bytes: &[u8]) -> i32 {
+        const TOKEN: u64 = 0xDEAD;
+        self.send(Duration::ZERO, |batch| batch.send(file, TOKEN, [bytes]));
+        let at = self
+            .told
+            .iter()
+            .position(|told| matches!(told, Told::Sent(TOKEN, _)))
+            .expect("sends end in their turn");
+        let Told::Sent(_, result) = self.told.remove(at) else {
+            unreachable!()
+        };
+        result
+    }
+
+    /// Everything received under a token so far.
+    pub fn received(&self, token: u64) -> Vec<u8> {
+        let of_token = |told: &Told| {
+            if let Told::Received(t, bytes) = told {
+                (*t == token).then(|| bytes.clone())
+            } else {
+                None
+            }
+        };
+        self.told.iter().filter_map(of_token).flatten().collect()
+    }
+}
+
+pub fn own(completion: Completion<'_>) -> Told {
+    match completion {
+        Completion::Accepted {
+            listener,
+            file,
+            peer,
+        } => {
+            assert_eq!(listener, LISTENER);
+            Told::Accepted(file, peer)
+        }
+        Completion::AcceptFailed { errno, .. } => Told::AcceptFailed(errno),
+        Completion::Received { token, bytes } => Told::Received(token, bytes.to_vec()),
+        Completion::ReceiveEnded { token, result } => Told::Ended(token, result),
+        Completion::Writable { token } => Told::Writable(token),
+        Completion::Sent { token, result } => Told::Sent(token, result),
+        Completion::DoorbellRang => Told::Bell,
+    }
+}
+
+/// Bytes that tell where they belong.
+pub fn pattern(bytes: usize) -> Vec<u8> {
+    (0..bytes)
+        .map(|i| (i.wrapping_mul(31) >> 3) as u8)
+        .collect()
+}
