@@ -1,0 +1,14 @@
+//! Sans-I/O protocol machines: bytes and `now` go in, bytes, events and the next deadline come out.
+//!
+//! No sockets, no clocks, no threads. Every machine has one contract: feed exactly one input, then poll outputs until it
+//! says `Idle` with the next deadline.
+//!
+//! * [`server`]: one player's session on our side, today MMS over TCP.
+//! * [`client`]: our own player, for probing, recording and load tests.
+//! * [`url`]: what a player is given to play.
+#![forbid(unsafe_code)]
+
+pub mod server;
+
+pub use funnel_asf::{Selection, Thinning};
+pub use funnel_wire::mms::{ClientLog, HResult};

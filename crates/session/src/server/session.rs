@@ -1,0 +1,655 @@
+//! The state machine of one player: states, timers, inputs that do not come from the player.
+//!
+//! ```text
+//!            Connect        ConnectFunnel      OpenFile        Opened(Ok)      ReadBlock      StartPlaying
+//!     New ────────► Connected ────────► Funnel ───────► Opening ───────► Open ───────► Ready ───────► Streaming
+//!      │ 'G','P'        ▲                  │               │ Opened(Err)    ▲            ▲  StopPlaying  │
+//!      ▼                └── Connect from   └─ ReadBlock ─► ▼                └─ (again) ──┘◄──────────────┤
+//!     Http ─► Closed        any state                   Refused ─► Closed    end of anything served      ▼
+//!                                                                            Open/Ready/Streaming ─► Ending ─► Closed
+//! ```
+//!
+//! The answers to the player's requests are in `answers.rs`, the table of what may come when in `order.rs`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use funnel_asf::Selection;
+use funnel_wire::codec::Reader;
+use funnel_wire::mms::{
+    ASF_PACKET_BYTES_MAX, Frame, Framer, HResult, Incarnation, Mid, ReportEndOfStream,
+    ReportOpenFile, ReportStreamChange, Traffic, ViewerMessage, attributes,
+};
+
+use super::fragments::Fragments;
+use super::http::{self, RequestHead};
+use super::order::{Stage, Verdict, verdict};
+use super::outbox::Outbox;
+use super::player::Player;
+use super::refusal::{self, Refusal, SessionError};
+use super::{Accel, Event, Framing, Input, Opened, Output, Play, Settings, Timer};
+
+/// One player's session. See the module for the contract.
+///
+/// A few hundred bytes; heap only while a message is incomplete, an answer is awaited or outputs are queued.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) settings: Arc<Settings>,
+    pub(super) outbox: Outbox,
+    pub(super) state: State,
+    framer: Framer,
+    /// Requests that came while the channel was looked up.
+    deferred: Vec<Deferred>,
+    /// Source of client id and packet-pair bytes.
+    pub(super) nonce: u64,
+    /// Deadline for reaching READY.
+    pub(super) handshake_until: Instant,
+    /// Last byte from the player: proof of life.
+    heard_at: Instant,
+    /// Last whole message from the player: proof of interest.
+    asked_at: Instant,
+    pub(super) agent: Box<str>,
+    pub(super) product: Box<str>,
+    pub(super) host: Option<Box<str>>,
+    pub(super) player: Player,
+    /// Requests out of order so far.
+    strikes: u8,
+}
+
+const _: () = assert!(size_of::<Session>() <= 700);
+
+/// What is known in each state, and only there.
+#[derive(Debug)]
+pub(super) enum State {
+    New,
+    Connected,
+    Funnel,
+    Opening { incarnation: Incarnation },
+    Refused { refusal: Refusal, close_at: Instant },
+    Serving(Serving),
+    Ending { hr: HResult, close_at: Instant },
+    Http(RequestHead),
+    Closed,
+}
+
+/// An open channel.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) content: Opened,
+    pub(super) selection: Selection,
+    /// The channel's header since it changed behind the back of a player that does not play.
+    pub(super) changed: Option<Box<Opened>>,
+    pub(super) phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Phase {
+    Open,
+    Ready,
+    Streaming(Run),
+}
+
+/// A run of media.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    pub(super) incarnation: Incarnation,
+    /// When the last Ping went out, or the run began.
+    pinged_at: Instant,
+    unanswered_pings: u8,
+    /// When the transport last took media.
+    progress_at: Instant,
+    /// After a StreamChange: when to start without StartPlaying.
+    hold_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Deferred {
+    mid: Mid,
+    body: Box<[u8]>,
+}
+
+impl Session {
+    /// A connection was accepted. `random` must be unpredictable: it becomes the client id in resend requests.
+    pub fn new(settings: Arc<Settings>, random: u64, now: Instant) -> Self {
+        let handshake_until = now + settings.handshake;
+        Self {
+            settings,
+            outbox: Outbox::new(),
+            state: State::New,
+            framer: Framer::new(Traffic::Messages),
+            deferred: Vec::new(),
+            nonce: random,
+            handshake_until,
+            heard_at: now,
+            asked_at: now,
+            agent: Box::default(),
+            product: Box::default(),
+            host: None,
+            player: Player::Unknown,
+            strikes: 0,
+        }
+    }
+
+    /// Takes one input; poll the outputs afterwards. On an error the connection must be closed at once.
+    pub fn handle_input(&mut self, now: Instant, input: Input<'_>) -> Result<(), SessionError> {
+        match input {
+            Input::Received(bytes) => return self.on_received(now, bytes),
+            Input::Opened(answer) => return self.on_opened(now, answer),
+            Input::MediaDrained => self.on_media_drained(now),
+            Input::SourceLost(hr) | Input::Kick(hr) => self.end(now, Refusal::Channel(hr)),
+            Input::HeaderChanged(content) => self.on_header_changed(now, content),
+            Input::Shutdown => self.on_shutdown(now),
+            Input::Timeout => self.on_timeout(now),
+        }
+        Ok(())
+    }
+
+    /// What to do next; call until [`Output::Idle`].
+    pub fn poll_output(&mut self) -> Output<'_> {
+        let wake_at = self.wake_at();
+        self.outbox.poll().unwrap_or(Output::Idle { wake_at })
+    }
+
+    /// The transport took media: the player lives, even if it answers no Ping.
+    pub fn note_progress(&mut self, now: Instant) {
+        if let State::Serving(Serving {
+            phase: Phase::Streaming(run),
+            ..
+        }) = &mut self.state
+        {
+            run.progress_at = now;
+        }
+    }
+
+    /// The player's name for logs: printable ASCII, short; empty until it said who it is.
+    pub fn agent(&self) -> &str {
+        &self.agent
+    }
+
+    /// Who the player seems to be.
+    pub fn player(&self) -> Player {
+        self.player
+    }
+
+    /// Name of the state for logs.
+    pub fn state_name(&self) -> &'static str {
+        self.stage().name()
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        match &self.state {
+            State::New => Stage::New,
+            State::Connected => Stage::Connected,
+            State::Funnel => Stage::Funnel,
+            State::Opening { .. } => Stage::Opening,
+            State::Refused { .. } => Stage::Refused,
+            State::Serving(serving) => match serving.phase {
+                Phase::Open => Stage::Open,
+                Phase::Ready => Stage::Ready,
+                Phase::Streaming(_) => Stage::Streaming,
+            },
+            State::Ending { .. } => Stage::Ending,
+            State::Http(_) => Stage::Http,
+            State::Closed => Stage::Closed,
+        }
+    }
+
+    fn on_received(&mut self, now: Instant, bytes: &[u8]) -> Result<(), SessionError> {
+        let Some(first) = bytes
+            .first()
+            .filter(|_| !matches!(self.state, State::Closed))
+        else {
+            return Ok(());
+        };
+        self.heard_at = now;
+        if let State::Serving(Serving {
+            phase: Phase::Streaming(run),
+            ..
+        }) = &mut self.state
+        {
+            run.unanswered_pings = 0;
+        }
+        if matches!(self.state, State::New)
+            && !self.framer.is_mid_unit()
+            && RequestHead::begins(*first)
+        {
+            self.state = State::Http(RequestHead::default());
+        }
+        if let State::Http(head) = &mut self.state {
+            if head.is_complete_with(bytes) {
+                self.answer_http();
+            }
+            return Ok(());
+        }
+        let mut framer = std::mem::replace(&mut self.framer, Framer::new(Traffic::Messages));
+        let result = self.read_frames(now, &mut framer, bytes);
+        framer.release();
+        self.framer = framer;
+        result
+    }
+
+    fn read_frames(
+        &mut self,
+        now: Instant,
+        framer: &mut Framer,
+        mut input: &[u8],
+    ) -> Result<(), SessionError> {
+        loop {
+            match framer.next(&mut input) {
+                Ok(Some(Frame::Message(frame))) => {
+                    for (mid, body) in frame.messages() {
+                        self.on_message(now, mid, body)?;
+                    }
+                }
+                Ok(Some(Frame::Data { .. })) | Ok(None) => return Ok(()), // Traffic::Messages has no Data
+                Err(_) if matches!(self.state, State::Closed) => return Ok(()),
+                Err(frame) => {
+                    return Err(SessionError::Frame {
+                        state: self.state_name(),
+                        frame,
+                    });
+                }
+            }
+        }
+    }
+
+    fn on_message(&mut self, now: Instant, mid: Mid, body: Reader<'_>) -> Result<(), SessionError> {
+        self.asked_at = now;
+        match verdict(self.stage(), mid) {
+            Verdict::Ignore => {}
+            Verdict::Defer => self.defer(mid, body.rest())?,
+            Verdict::Serve if mid == Mid::CLOSE_FILE => self.close(HResult::S_OK),
+            Verdict::Serve => match ViewerMessage::decode(mid, body) {
+                Ok(message) => self.serve(now, message),
+                Err(_) => self.strike(now, mid, Incarnation(0), Refusal::Damaged),
+            },
+            verdict => {
+                let incarnation = ViewerMessage::decode(mid, body)
+                    .map_or(Incarnation(0), |m| refusal::incarnation(&m));
+                match verdict {
+                    Verdict::Gone => self.refuse(mid, incarnation, self.reason_of_end()),
+                    _ => self.strike(now, mid, incarnation, Refusal::OutOfOrder),
+                }
+            }
+        }
+        self.check_flood()
+    }
+
+    fn defer(&mut self, mid: Mid, body: &[u8]) -> Result<(), SessionError> {
+        let bytes: usize = self.deferred.iter().map(|request| request.body.len()).sum();
+        if self.deferred.len() >= DEFERRED_MAX || bytes + body.len() > DEFERRED_BYTES_MAX {
+            return Err(SessionError::Flood {
+                state: self.state_name(),
+                requests: self.deferred.len(),
+            });
+        }
+        self.deferred.push(Deferred {
+            mid,
+            body: body.into(),
+        });
+        Ok(())
+    }
+
+    fn check_flood(&self) -> Result<(), SessionError> {
+        match self.outbox.len() {
+            0..=OUTPUTS_MAX => Ok(()),
+            requests => Err(SessionError::Flood {
+                state: self.state_name(),
+                requests,
+            }),
+        }
+    }
+
+    /// Answers with an error.
+    pub(super) fn refuse(&mut self, mid: Mid, incarnation: Incarnation, refusal: Refusal) {
+        if let Some(report) =
+            refusal::report(mid, incarnation, refusal, &self.settings.server_version)
+        {
+            self.outbox.message(report);
+        }
+    }
+
+    /// Answers with an error and counts it; three are too many (§7.1).
+    pub(super) fn strike(
+        &mut self,
+        now: Instant,
+        mid: Mid,
+        incarnation: Incarnation,
+        refusal: Refusal,
+    ) {
+        self.refuse(mid, incarnation, refusal);
+        self.strikes += 1;
+        if self.strikes >= STRIKES_MAX {
+            match self.stage() {
+                Stage::Open | Stage::Ready | Stage::Streaming => self.end(now, refusal),
+                Stage::Ending => {}
+                _ => self.close(refusal.into()),
+            }
+        }
+    }
+
+    /// Why later requests are refused, once the end is certain.
+    fn reason_of_end(&self) -> Refusal {
+        match &self.state {
+            State::Refused { refusal, .. } => *refusal,
+            State::Ending { hr, .. } if hr.is_error() => Refusal::Channel(*hr),
+            _ => Refusal::Channel(HResult::NS_E_STREAM_END),
+        }
+    }
+
+    fn on_opened(
+        &mut self,
+        now: Instant,
+        answer: Result<Opened, HResult>,
+    ) -> Result<(), SessionError> {
+        let State::Opening { incarnation } = self.state else {
+            return Ok(());
+        };
+        let answer = answer
+            .map_err(Refusal::Channel)
+            .and_then(|content| check_content(&content).map(|()| content));
+        match answer {
+            Ok(content) => {
+                self.outbox.message(ReportOpenFile {
+                    play_incarnation: incarnation,
+                    open_file_id: OPEN_FILE_ID,
+                    file_attributes: attributes::BROADCAST,
+                    packet_bytes: content.packet_bytes,
+                    bit_rate: content.bit_rate,
+                    header_bytes: u32::try_from(content.header.len()).unwrap_or(u32::MAX),
+                    ..ReportOpenFile::default()
+                });
+                self.handshake_until = now + self.settings.handshake;
+                let selection = Selection::ALL;
+                self.state = State::Serving(Serving {
+                    content,
+                    selection,
+                    changed: None,
+                    phase: Phase::Open,
+                });
+            }
+            Err(refusal) => {
+                self.refuse(Mid::OPEN_FILE, incarnation, refusal);
+                self.state = State::Refused {
+                    refusal,
+                    close_at: now + REFUSED_LINGER,
+                };
+            }
+        }
+        for request in std::mem::take(&mut self.deferred) {
+            self.on_message(now, request.mid, Reader::new(&request.body, 8))?;
+        }
+        Ok(())
+    }
+
+    fn on_media_drained(&mut self, now: Instant) {
+        if let State::Serving(Serving {
+            phase: Phase::Streaming(run),
+            ..
+        }) = &self.state
+        {
+            let play_incarnation = run.incarnation;
+            self.outbox.message(ReportEndOfStream {
+                hr: HResult::S_OK,
+                play_incarnation,
+            });
+            self.state = State::Ending {
+                hr: HResult::S_OK,
+                close_at: now + self.settings.grace,
+            };
+        }
+    }
+
+    fn on_shutdown(&mut self, now: Instant) {
+        let refusal = match self.stage() {
+            Stage::Streaming => Refusal::Channel(HResult::S_OK), // a normal end (§8.7)
+            _ => Refusal::Channel(HResult::NS_E_NO_NEW_CONNECTIONS),
+        };
+        self.end(now, refusal);
+    }
+
+    /// Ends the session in the manner of its state: EndOfStream first, never a mute close after OPEN (§5.21, §8.7).
+    pub(super) fn end(&mut self, now: Instant, refusal: Refusal) {
+        let hr = HResult::from(refusal);
+        match &self.state {
+            State::New => self.close(hr),
+            State::Connected | State::Funnel => {
+                self.state = State::Refused {
+                    refusal,
+                    close_at: now + REFUSED_LINGER,
+                };
+            }
+            State::Opening { incarnation } => {
+                let incarnation = *incarnation;
+                self.refuse(Mid::OPEN_FILE, incarnation, refusal);
+                self.deferred = Vec::new();
+                self.state = State::Refused {
+                    refusal,
+                    close_at: now + REFUSED_LINGER,
+                };
+            }
+            State::Serving(serving) => {
+                let play_incarnation = match serving.phase {
+                    Phase::Streaming(run) => run.incarnation,
+                    Phase::Open | Phase::Ready => Incarnation(0),
+                };
+                self.stop_media();
+                self.outbox.cancel_header();
+                self.outbox.message(ReportEndOfStream {
+                    hr,
+                    play_incarnation,
+                });
+                self.state = State::Ending {
+                    hr,
+                    close_at: now + self.settings.grace,
+                };
+            }
+            State::Http(_) => self.answer_http(),
+            State::Refused { .. } | State::Ending { .. } | State::Closed => {}
+        }
+    }
+
+    fn on_header_changed(&mut self, now: Instant, content: Opened) {
+        let takes_it = self.player.takes_stream_change() && check_content(&content).is_ok();
+        let State::Serving(serving) = &mut self.state else {
+            return;
+        };
+        match serving.phase {
+            Phase::Open | Phase::Ready => serving.changed = Some(Box::new(content)),
+            Phase::Streaming(run) if takes_it => {
+                self.stop_media();
+                self.change_stream(now, run.incarnation, content);
+            }
+            Phase::Streaming(_) => self.end(now, Refusal::Channel(HResult::S_OK)),
+        }
+    }
+
+    /// §8.4: end of this entry, StreamChange, the new header; the media waits for StartPlaying.
+    pub(super) fn change_stream(&mut self, now: Instant, old: Incarnation, content: Opened) {
+        self.outbox.message(ReportEndOfStream {
+            hr: HResult::S_FALSE,
+            play_incarnation: old,
+        });
+        self.outbox.message(ReportStreamChange {
+            header_incarnation: STREAM_CHANGE,
+            packet_bytes: content.packet_bytes,
+            header_bytes: u32::try_from(content.header.len()).unwrap_or(u32::MAX),
+            bit_rate: content.bit_rate,
+            ..ReportStreamChange::default()
+        });
+        self.outbox.header(Fragments::new(
+            content.header.clone(),
+            content.packet_bytes,
+            STREAM_CHANGE.tag(),
+        ));
+        let hold_until = Some(now + self.settings.stream_change_hold);
+        let phase = Phase::Streaming(Run {
+            hold_until,
+            ..Run::new(STREAM_CHANGE, now)
+        });
+        self.state = State::Serving(Serving {
+            content,
+            selection: Selection::ALL,
+            changed: None,
+            phase,
+        });
+    }
+
+    /// Emits `StopMedia` if media may be flowing.
+    pub(super) fn stop_media(&mut self) {
+        if let State::Serving(Serving {
+            phase: Phase::Streaming(run),
+            ..
+        }) = &self.state
+            && run.hold_until.is_none()
+        {
+            self.outbox.event(Event::StopMedia);
+        }
+    }
+
+    /// Nothing follows this.
+    pub(super) fn close(&mut self, hr: HResult) {
+        self.deferred = Vec::new();
+        self.outbox.cancel_header();
+        self.outbox.event(Event::Close(hr));
+        self.state = State::Closed;
+    }
+
+    fn answer_http(&mut self) {
+        self.outbox.text(&http::unavailable(&self.settings.product));
+        self.close(HResult::NS_E_BAD_REQUEST);
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        let Some((at, timer)) = self.wake_at() else {
+            return;
+        };
+        if now < at {
+            return;
+        }
+        match timer {
+            Timer::Handshake
+                if matches!(self.stage(), Stage::New | Stage::Connected | Stage::Funnel) =>
+            {
+                self.close(Refusal::Silence.into());
+            }
+            Timer::Handshake | Timer::Idle => self.end(now, Refusal::Silence),
+            Timer::Close => {
+                let hr = match &self.state {
+                    State::Refused { refusal, .. } => (*refusal).into(),
+                    State::Ending { hr, .. } => *hr,
+                    _ => HResult::S_OK,
+                };
+                self.close(hr);
+            }
+            Timer::Ping => self.on_ping_due(now),
+            Timer::StreamChange => self.on_hold_expired(now),
+        }
+    }
+
+    fn on_ping_due(&mut self, now: Instant) {
+        let patience = self.settings.ping * u32::from(UNANSWERED_PINGS_MAX);
+        let State::Serving(Serving {
+            phase: Phase::Streaming(run),
+            ..
+        }) = &mut self.state
+        else {
+            return;
+        };
+        let is_dead =
+            run.unanswered_pings >= UNANSWERED_PINGS_MAX && now >= run.progress_at + patience;
+        if is_dead {
+            return self.end(now, Refusal::Silence);
+        }
+        run.unanswered_pings = run.unanswered_pings.saturating_add(1);
+        run.pinged_at = now;
+        self.outbox.ping();
+    }
+
+    fn on_hold_expired(&mut self, now: Instant) {
+        let keep_padding = self.player.keeps_padding();
+        let State::Serving(serving) = &mut self.state else {
+            return;
+        };
+        let framing = Framing::mms(STREAM_CHANGE.tag());
+        serving.phase = Phase::Streaming(Run::new(STREAM_CHANGE, now));
+        let play = Play {
+            framing,
+            selection: serving.selection,
+            accel: Accel::default(),
+            keep_padding,
+        };
+        self.outbox.event(Event::Play(play));
+    }
+
+    /// The next deadline; at most two compete in any state.
+    fn wake_at(&self) -> Option<(Instant, Timer)> {
+        match &self.state {
+            State::New | State::Connected | State::Funnel | State::Http(_) => {
+                Some((self.handshake_until, Timer::Handshake))
+            }
+            State::Opening { .. } | State::Closed => None,
+            State::Refused { close_at, .. } | State::Ending { close_at, .. } => {
+                Some((*close_at, Timer::Close))
+            }
+            State::Serving(serving) => match serving.phase {
+                Phase::Open => Some((self.handshake_until, Timer::Handshake)),
+                Phase::Ready => Some((self.asked_at + self.settings.idle, Timer::Idle)),
+                Phase::Streaming(run) => {
+                    let ping = (
+                        self.heard_at.max(run.pinged_at) + self.settings.ping,
+                        Timer::Ping,
+                    );
+                    let hold = run.hold_until.map(|at| (at, Timer::StreamChange));
+                    Some(hold.filter(|hold| hold.0 <= ping.0).unwrap_or(ping))
+                }
+            },
+        }
+    }
+}
+
+impl Run {
+    pub(super) fn new(incarnation: Incarnation, now: Instant) -> Self {
+        Self {
+            incarnation,
+            pinged_at: now,
+            unanswered_pings: 0,
+            progress_at: now,
+            hold_until: None,
+        }
+    }
+
+    /// Is this the pause between a StreamChange and StartPlaying?
+    pub(super) fn is_held(&self) -> bool {
+        self.hold_until.is_some()
+    }
+}
+
+fn check_content(content: &Opened) -> Result<(), Refusal> {
+    let header_fits = (1..=HEADER_BYTES_MAX).contains(&content.header.len());
+    let packet_fits = (1..=ASF_PACKET_BYTES_MAX).contains(&content.packet_bytes);
+    if header_fits && packet_fits {
+        Ok(())
+    } else {
+        Err(Refusal::Content)
+    }
+}
+
+/// The only value every player understands (§5.9).
+pub(super) const OPEN_FILE_ID: u32 = 1;
+/// Tag of header and media after a StreamChange (§3).
+pub(super) const STREAM_CHANGE: Incarnation = Incarnation(0xFF);
+/// Time between an error answer and the close (§5.9).
+pub(super) const REFUSED_LINGER: Duration = Duration::from_secs(1);
+/// Requests out of order before the session ends (§7.1).
+const STRIKES_MAX: u8 = 3;
+/// Unanswered Pings before silence counts as death (§7.3).
+const UNANSWERED_PINGS_MAX: u8 = 3;
+/// Largest ASF header: what `Opened` promises.
+const HEADER_BYTES_MAX: usize = 64 * 1024;
+/// Requests kept while a channel is looked up; real players send none.
+const DEFERRED_MAX: usize = 16;
+/// Bytes of them.
+const DEFERRED_BYTES_MAX: usize = 16 * 1024;
+/// Outputs queued by one input; a pipelining player causes about a dozen.
+const OUTPUTS_MAX: usize = 32;
