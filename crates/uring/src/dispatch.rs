@@ -115,9 +115,10 @@ impl Ops {
                         self.on_receive(key, file, token, result, more, lent, tell)
                     }
                     Some(Op::Writable { file, token }) => self.on_writable(key, file, token, tell),
+                    Some(Op::Shutdown { file }) => self.on_shutdown(file),
                     Some(Op::Close { file }) => self.files.release(file),
                     Some(Op::Doorbell) => self.on_doorbell(more, tell),
-                    None if key.kind == Kind::Quiet => {} // a cancel that came too late, or a shutdown of a connection already reset
+                    None if key.kind == Kind::Quiet => {} // a cancel that came too late
                     None => self.stats.stale += 1,
                 }
             }
@@ -231,6 +232,14 @@ impl Ops {
             entry.writable = None;
         }
         tell(Completion::Writable { token }, self);
+    }
+
+    /// The result does not matter: an error says that the connection was reset before.
+    fn on_shutdown(&mut self, file: File) {
+        if let Some(entry) = self.files.get_mut(file) {
+            entry.shutting_down = false;
+            self.close_slot(file);
+        }
     }
 
     fn on_doorbell(&mut self, more: bool, tell: &mut impl FnMut(Completion<'_>, &mut Ops)) {

@@ -30,7 +30,7 @@ pub(crate) enum State {
     Open,
     /// Our FIN is on its way; what the peer still says is thrown away.
     Lingering,
-    /// Cancelled and closed; waits for the close to complete.
+    /// Being cancelled and closed: waits for a shutdown in flight, then for the close.
     Closing,
 }
 
@@ -40,8 +40,23 @@ pub(crate) struct Entry {
     pub(crate) state: State,
     /// The peer's bytes have ended (EOF or error): nothing unread can be left behind by a close.
     pub(crate) ended: bool,
+    /// A shutdown is in flight.
+    pub(crate) shutting_down: bool,
     pub(crate) receive: Option<Key>,
     pub(crate) writable: Option<Key>,
+}
+
+impl Entry {
+    fn new(generation: u32, state: State) -> Entry {
+        Entry {
+            generation,
+            state,
+            ended: false,
+            shutting_down: false,
+            receive: None,
+            writable: None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -52,13 +67,7 @@ pub(crate) struct FileTable {
 
 impl FileTable {
     pub(crate) fn new(files: u32) -> FileTable {
-        let empty = Entry {
-            generation: 0,
-            state: State::Free,
-            ended: false,
-            receive: None,
-            writable: None,
-        };
+        let empty = Entry::new(0, State::Free);
         FileTable {
             entries: vec![empty; files as usize].into_boxed_slice(),
             used: 0,
@@ -71,13 +80,7 @@ impl FileTable {
             .entries
             .get_mut(slot as usize)
             .filter(|entry| entry.state == State::Free)?;
-        *entry = Entry {
-            generation: entry.generation,
-            state: State::Open,
-            ended: false,
-            receive: None,
-            writable: None,
-        };
+        *entry = Entry::new(entry.generation, State::Open);
         self.used += 1;
         Some(File {
             slot,

@@ -15,6 +15,8 @@ pub(crate) enum Op {
     Receive { file: File, token: u64 },
     /// Single-shot poll for room in the send buffer. Lends nothing.
     Writable { file: File, token: u64 },
+    /// Sends FIN. The kernel has a worker thread do it, which looks the socket up by its slot only then: no close may overtake it.
+    Shutdown { file: File },
     /// Takes a socket out of the direct descriptor table.
     Close { file: File },
     /// Multishot poll of the doorbell's eventfd.
@@ -27,6 +29,7 @@ impl Op {
             Op::Accept { .. } => Kind::Accept,
             Op::Receive { .. } => Kind::Receive,
             Op::Writable { .. } => Kind::Writable,
+            Op::Shutdown { .. } => Kind::Shutdown,
             Op::Close { .. } => Kind::Close,
             Op::Doorbell => Kind::Doorbell,
         }
@@ -47,25 +50,27 @@ pub(crate) enum Kind {
     Writable = 3,
     Close = 4,
     Doorbell = 5,
+    Shutdown = 6,
     /// In the batch's own table, not in [`OpTable`].
-    Send = 6,
-    /// Cancel and shutdown: reports only errors, and nobody waits for them.
-    Quiet = 7,
+    Send = 7,
+    /// Cancel: reports only that it came too late, and nobody waits for it.
+    Quiet = 8,
 }
 
 impl Kind {
+    const ALL: [Kind; 8] = [
+        Kind::Accept,
+        Kind::Receive,
+        Kind::Writable,
+        Kind::Close,
+        Kind::Doorbell,
+        Kind::Shutdown,
+        Kind::Send,
+        Kind::Quiet,
+    ];
+
     fn from_byte(byte: u8) -> Option<Kind> {
-        [
-            Kind::Accept,
-            Kind::Receive,
-            Kind::Writable,
-            Kind::Close,
-            Kind::Doorbell,
-            Kind::Send,
-            Kind::Quiet,
-        ]
-        .into_iter()
-        .find(|&kind| kind as u8 == byte)
+        Kind::ALL.into_iter().find(|&kind| kind as u8 == byte)
     }
 }
 
@@ -113,6 +118,12 @@ struct Slot {
     op: Option<Op>,
 }
 
+impl Slot {
+    fn is_named(&self, key: Key) -> bool {
+        self.generation == key.generation && self.op.is_some_and(|op| op.kind() == key.kind)
+    }
+}
+
 impl OpTable {
     /// Room for `capacity` operations without a heap operation.
     pub(crate) fn with_capacity(capacity: usize) -> OpTable {
@@ -149,14 +160,14 @@ impl OpTable {
     pub(crate) fn get(&self, key: Key) -> Option<Op> {
         self.slots
             .get(key.slot as usize)
-            .filter(|slot| slot.generation == key.generation)?
+            .filter(|slot| slot.is_named(key))?
             .op
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Op> {
         self.slots
             .get_mut(key.slot as usize)
-            .filter(|slot| slot.generation == key.generation)?
+            .filter(|slot| slot.is_named(key))?
             .op
             .as_mut()
     }
@@ -166,7 +177,7 @@ impl OpTable {
         let entry = self
             .slots
             .get_mut(key.slot as usize)
-            .filter(|slot| slot.generation == key.generation)?;
+            .filter(|slot| slot.is_named(key))?;
         let op = entry.op.take()?;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(key.slot);
@@ -185,15 +196,7 @@ mod tests {
 
     #[test]
     fn keys_survive_user_data() {
-        for kind in [
-            Kind::Accept,
-            Kind::Receive,
-            Kind::Writable,
-            Kind::Close,
-            Kind::Doorbell,
-            Kind::Send,
-            Kind::Quiet,
-        ] {
+        for kind in Kind::ALL {
             for slot in [0, 1, 0xABCDEF, Key::SLOTS_MAX - 1] {
                 for generation in [0, 1, 0x89AB_CDEF, u32::MAX] {
                     let key = Key {
@@ -238,6 +241,18 @@ mod tests {
         );
         assert_eq!(table.get(second), Some(Op::Accept { slot: 2 }));
         assert_eq!(table.iter().count(), 1);
+    }
+
+    #[test]
+    fn a_key_of_another_kind_finds_nothing() {
+        let mut table = OpTable::with_capacity(1);
+        let doorbell = table.insert(Op::Doorbell);
+        assert_eq!(
+            table.remove(Key::QUIET),
+            None,
+            "though slot and generation are the same"
+        );
+        assert_eq!(table.get(doorbell), Some(Op::Doorbell));
     }
 
     #[test]

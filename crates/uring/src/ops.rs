@@ -60,7 +60,7 @@ pub struct Stats {
 
 impl Ops {
     pub(crate) fn new(files: u32, doorbell: Doorbell) -> Ops {
-        // Per file one receive and one poll, or one close; accepts never exceed the free files; the doorbell.
+        // Per file a receive, a poll and a shutdown or close; accepts never exceed the free files; the doorbell.
         let operations = 3 * files as usize + 1;
         let mut ops = Ops {
             queue: VecDeque::with_capacity(1_024),
@@ -119,12 +119,14 @@ impl Ops {
             return self.free_slot(file);
         }
         entry.state = State::Lingering;
+        entry.shutting_down = true;
         let (receiving, writable) = (entry.receive.is_some(), entry.writable);
         if let Some(key) = writable {
             self.cancel(key);
         }
+        let key = self.table.insert(Op::Shutdown { file });
         let shutdown = opcode::Shutdown::new(types::Fixed(file.slot), libc::SHUT_WR).build();
-        self.queue_quietly(shutdown);
+        self.queue.push_back(shutdown.user_data(key.pack()));
         if !receiving {
             self.arm_receive(file, 0);
         }
@@ -210,6 +212,18 @@ impl Ops {
         for key in in_flight.into_iter().flatten() {
             self.cancel(key);
         }
+        self.close_slot(file);
+    }
+
+    /// Closes a file that is being closed, unless a shutdown is in flight: the worker thread that does it may not have looked up
+    /// its socket yet, and would find the slot's next owner. Then this is called again when it is over.
+    pub(crate) fn close_slot(&mut self, file: File) {
+        let Some(entry) = self.files.get_mut(file) else {
+            return;
+        };
+        if entry.shutting_down || entry.state != State::Closing {
+            return;
+        }
         let key = self.table.insert(Op::Close { file });
         let close = opcode::Close::new(types::Fixed(file.slot)).build();
         self.queue.push_back(close.user_data(key.pack()));
@@ -223,14 +237,6 @@ impl Ops {
 
     fn cancel(&mut self, key: Key) {
         self.queue.push_back(cancel_entry(key));
-    }
-
-    fn queue_quietly(&mut self, entry: squeue::Entry) {
-        self.queue.push_back(
-            entry
-                .flags(squeue::Flags::SKIP_SUCCESS)
-                .user_data(Key::QUIET.pack()),
-        );
     }
 }
 

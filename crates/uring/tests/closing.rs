@@ -219,6 +219,26 @@ fn a_void_file_is_not_sent_to_even_if_its_slot_has_a_new_owner() {
 }
 
 #[test]
+fn a_goodbye_never_reaches_the_next_connection_in_the_slot() {
+    let mut shard = Shard::new(RingConfig { files: 1, ..SMALL });
+    let (mut client, mut file) = shard.pair();
+    for round in 0..300 {
+        let next = shard.client();
+        shard.ring.ops().receive(file, round);
+        client.shutdown(Shutdown::Write).unwrap();
+        shard.ring.ops().close(file);
+        file = shard.accepted();
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        client = next;
+        assert_eq!(shard.send_one(file, b"welcome"), 7, "round {round}");
+        client.read_exact(&mut [0; 7]).unwrap();
+        assert_eq!(shard.send_one(file, b"still"), 5, "round {round}");
+        client.read_exact(&mut [0; 5]).unwrap();
+        shard.told.clear();
+    }
+}
+
+#[test]
 fn a_panic_in_fill_sends_nothing_and_leaves_the_ring_usable() {
     let mut shard = Shard::new(SMALL);
     let (mut client, file) = shard.pair();
