@@ -8,7 +8,9 @@
 //! * [`url`]: what a player is given to play.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod server;
+pub mod url;
 
 pub use funnel_asf::{Selection, Thinning};
 pub use funnel_wire::mms::{ClientLog, HResult};

@@ -160,6 +160,19 @@ impl Framer {
     }
 }
 
+/// The first unit of `bytes` and its size, for owners of a buffer of their own. `None`: more bytes are needed.
+/// `position` is where `bytes` begins in the stream, for the error.
+pub fn split(
+    bytes: &[u8],
+    traffic: Traffic,
+    position: u64,
+) -> Result<Option<(Frame<'_>, usize)>, FrameError> {
+    match extent(bytes, traffic, position)? {
+        Extent::Whole(size) => Ok(Some((Frame::new(&bytes[..size]), size))),
+        Extent::Unknown { .. } => Ok(None),
+    }
+}
+
 enum Extent {
     /// This many bytes are the whole unit, and they are there.
     Whole(usize),

@@ -17,7 +17,7 @@ mod viewer;
 use crate::codec::{Reader, Truncated, Writer};
 
 pub use datagram::{PAIR_PAYLOAD_BYTES, ResendError, ResendRequest, pair_header};
-pub use framer::{Frame, FrameError, Framer, MessageFrame, Traffic};
+pub use framer::{Frame, FrameError, Framer, MessageFrame, Traffic, split};
 pub use header::{
     ASF_PACKET_BYTES_MAX, DATA_HEADER_BYTES, DataHeader, MESSAGE_HEADER_BYTES, MESSAGE_LENGTH_MAX,
     MESSAGE_LENGTH_MIN, SEAL, SESSION_ID, TcpMessageHeader,
