@@ -225,13 +225,15 @@ impl Ops {
         token: u64,
         tell: &mut impl FnMut(Completion<'_>, &mut Ops),
     ) {
-        let Some(entry) = self.files.open_mut(file) else {
+        let Some(entry) = self.files.get_mut(file) else {
             return;
         };
         if entry.writable == Some(key) {
             entry.writable = None;
         }
-        tell(Completion::Writable { token }, self);
+        if entry.state == State::Open {
+            tell(Completion::Writable { token }, self);
+        }
     }
 
     /// The result does not matter: an error says that the connection was reset before.

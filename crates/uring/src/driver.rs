@@ -1,7 +1,8 @@
 //! Entering the kernel: fills the submission queue, enters, copies the completion queue out.
 //!
-//! One enter a turn does for all; a batch larger than the submission queue or much news at once costs further ones. Every enter asks for events,
-//! because in a DEFER_TASKRUN ring a plain submit leaves finished work unseen. Nobody else touches the ring's queues.
+//! One enter a turn does for all; a batch larger than the submission queue or much news at once costs further ones. Every
+//! enter asks for events, because in a DEFER_TASKRUN ring a plain submit leaves finished work unseen. Nobody else touches
+//! the ring's queues.
 
 use std::{
     collections::VecDeque,
@@ -39,7 +40,8 @@ impl Driver {
         Driver { ring, inbox }
     }
 
-    /// Submits all of `queue`, then all of `sends`, waits if told to and nothing is there yet, and reaps. No send is outstanding afterwards.
+    /// Submits all of `queue`, then all of `sends`, waits if told to and nothing is there yet, and reaps. No send is
+    /// outstanding afterwards.
     pub(crate) fn pump(
         &mut self,
         queue: &mut VecDeque<squeue::Entry>,

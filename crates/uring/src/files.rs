@@ -4,7 +4,8 @@
 
 use crate::op_table::Key;
 
-/// A socket in the ring's direct descriptor table. Void after [`crate::Ops::close`]: what is asked of a void file is not done.
+/// A socket in the ring's direct descriptor table. Void after [`crate::Ops::close`]: what is asked of a void file is
+/// not done.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct File {
     pub(crate) slot: u32,

@@ -76,7 +76,8 @@ impl Ops {
         ops
     }
 
-    /// Reports what the peer sends as `Completion::Received` until its end, `Completion::ReceiveEnded`. Asked again on the same file: changes the token.
+    /// Reports what the peer sends as `Completion::Received` until its end, `Completion::ReceiveEnded`. Asked again on the
+    /// same file: changes the token.
     pub fn receive(&mut self, file: File, token: u64) {
         let Some(entry) = self.files.open_mut(file) else {
             return;

@@ -22,7 +22,7 @@ use crate::{
     doorbell::Doorbell,
     driver::{Driver, Wait},
     op_table::Op,
-    ops::Ops,
+    ops::{Ops, Stats},
 };
 
 /// How large a ring's tables are. All memory is laid out by these at the start.
@@ -151,7 +151,23 @@ impl Ring {
     /// to report, the thread waits until something is or until `wait_until` (`None`: no deadline). May return earlier with
     /// nothing: a signal, or housekeeping. `now` is the caller's clock; if `wait_until` is not after it, there is no wait.
     ///
-    /// What is lent to sends must outlive the call, not more: `'d` cannot name anything made inside `fill`.
+    /// What is lent to sends must outlive the call, not more: `'d` cannot name anything made inside `fill`. Heads written while
+    /// filling come from an arena made before, split off piece by piece:
+    ///
+    /// ```
+    /// fn heads(ring: &mut funnel_uring::Ring, files: &[funnel_uring::File], body: &[u8], arena: &mut [u8]) {
+    ///     let mut rest = arena;
+    ///     let now = std::time::Instant::now();
+    ///     ring.turn(None, now, |batch| {
+    ///         for (number, &file) in files.iter().enumerate() {
+    ///             let (head, after) = std::mem::take(&mut rest).split_at_mut(8);
+    ///             rest = after;
+    ///             head.copy_from_slice(&number.to_le_bytes());
+    ///             batch.send(file, number as u64, [&*head, body]);
+    ///         }
+    ///     });
+    /// }
+    /// ```
     ///
     /// ```compile_fail,E0597
     /// fn dies_early(ring: &mut funnel_uring::Ring, file: funnel_uring::File) {
@@ -203,6 +219,11 @@ impl Ring {
     /// Wakes this ring from elsewhere.
     pub fn doorbell(&self) -> Doorbell {
         self.ops.doorbell.clone()
+    }
+
+    /// Counters since the ring was made.
+    pub fn stats(&self) -> Stats {
+        self.ops.stats()
     }
 
     /// What the kernel offered.
