@@ -135,9 +135,7 @@ impl Deframer {
     }
 
     fn plain_header(&mut self) -> Result<Step, DeframeError> {
-        let Some(size) = Header::wire_size(self.left())? else {
-            return Ok(Step::Need);
-        };
+        let size = Header::wire_size(self.left())?.unwrap_or(usize::MAX);
         if self.left().len() < size && !self.finished {
             return Ok(Step::Need);
         }
@@ -181,9 +179,9 @@ impl Deframer {
             });
         }
         let length = usize::from(u16::from_le_bytes([low, high]));
-        let Some(body) = slice_at(left, 4, length) else {
+        if slice_at(left, 4, length).is_none() {
             return Ok(Step::Need);
-        };
+        }
         let mut framed = 0..0;
         if matches!(kind, b'H' | b'D') {
             let head_end = self.taken + 4 + CHUNK_HEAD_BYTES;
@@ -192,14 +190,14 @@ impl Deframer {
                 return Err(DeframeError::Chunk { kind, length });
             }
         }
-        let first = body.get(5).is_some_and(|flags| flags & AFFLAG_FIRST != 0);
         self.taken += 4 + length;
         match kind {
             b'H' => {
-                if first {
+                let piece = &self.buffer[framed];
+                if piece.starts_with(guid::HEADER.as_bytes()) {
                     self.partial_header.clear();
                 }
-                self.partial_header.extend_from_slice(&self.buffer[framed]);
+                self.partial_header.extend_from_slice(piece);
                 self.chunk_header()
             }
             b'D' => self.chunk_packet(framed, packet_bytes),
@@ -285,5 +283,3 @@ pub enum DeframeError {
 
 /// LocationId, incarnation, AFFlags and length in front of a `$H` or `$D` payload.
 const CHUNK_HEAD_BYTES: usize = 8;
-/// AFFlags bit of the first piece of a header (`docs/protocol/wmsp.md` §6.2).
-const AFFLAG_FIRST: u8 = 4;

@@ -5,16 +5,17 @@
 //! the parser allocate more than a small multiple of them. Damage in objects that only inform (texts, codec names) is
 //! passed over; damage in the structure refuses the header. Rewriting for the wire is [`live`]'s job.
 
+mod error;
 pub mod live;
+mod sacrifice;
 mod stream;
 mod walk;
-
-use thiserror::Error;
 
 use crate::bytes::{Cursor, guid_at, u16_at, u32_at, u64_at, utf16};
 use crate::guid;
 use crate::selection::stream_bit;
 
+pub use self::error::HeaderError;
 pub use self::stream::{Extension, Stream, StreamKind};
 pub(crate) use self::walk::{Child, children};
 
@@ -265,15 +266,7 @@ impl Draft {
     /// Takes one child in; `top`: it stands directly in the Header Object, where a Header Extension may follow.
     fn child(&mut self, child: Child<'_>, top: bool) -> Result<(), HeaderError> {
         match child.id {
-            guid::FILE_PROPERTIES => {
-                if self
-                    .file
-                    .replace(FileProperties::parse(child.object)?)
-                    .is_some()
-                {
-                    return Err(HeaderError::FilePropertiesTwice);
-                }
-            }
+            guid::FILE_PROPERTIES => self.file(child.object)?,
             guid::STREAM_PROPERTIES => self.stream(Stream::parse(child.object, false)?)?,
             guid::HEADER_EXTENSION if top => {
                 let end = walk::extension_end(child.object)?;
@@ -293,6 +286,13 @@ impl Draft {
             _ => {}
         }
         Ok(())
+    }
+
+    fn file(&mut self, object: &[u8]) -> Result<(), HeaderError> {
+        match self.file.replace(FileProperties::parse(object)?) {
+            Some(_) => Err(HeaderError::FilePropertiesTwice),
+            None => Ok(()),
+        }
     }
 
     fn stream(&mut self, stream: Stream) -> Result<(), HeaderError> {
@@ -386,106 +386,6 @@ fn description(object: &[u8]) -> Option<Description> {
         copyright: text(28)?,
         comment: text(30)?,
     })
-}
-
-/// Why a header is refused. Sizes in bytes.
-#[derive(Clone, Debug, Error, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum HeaderError {
-    /// The first bytes are not the Header Object's GUID.
-    #[error("not ASF: the first bytes are not a Header Object")]
-    NotAsf,
-    /// Outside [`HEADER_BYTES_MIN`]…[`HEADER_BYTES_MAX`]; all ones is FFmpeg writing a header over 32 KB to a pipe.
-    #[error("Header Object of {size} bytes (allowed: {HEADER_BYTES_MIN} to {HEADER_BYTES_MAX})")]
-    HeaderSize {
-        /// As written.
-        size: u64,
-    },
-    /// Fewer bytes than the header says it has.
-    #[error("the header is cut off after {have} bytes")]
-    Truncated {
-        /// Bytes at hand.
-        have: usize,
-    },
-    /// The second reserved byte is not 2.
-    #[error("reserved byte of the Header Object is {value}, not 2")]
-    Reserved {
-        /// As written.
-        value: u8,
-    },
-    /// A child's size is below 24 or runs past its container.
-    #[error("header object at offset {at} says it has {size} bytes, {room} are there")]
-    ObjectSize {
-        /// Offset in the header.
-        at: usize,
-        /// As written.
-        size: u64,
-        /// Bytes left in the container.
-        room: usize,
-    },
-    /// An object is shorter than its fixed fields.
-    #[error("{object} Object of {size} bytes is too short")]
-    ObjectTooShort {
-        /// Name of the object.
-        object: &'static str,
-        /// Its size.
-        size: usize,
-    },
-    /// No File Properties Object.
-    #[error("no File Properties Object")]
-    NoFileProperties,
-    /// A second File Properties Object.
-    #[error("two File Properties Objects")]
-    FilePropertiesTwice,
-    /// Minimum and maximum differ, or are outside the limits for serving.
-    #[error(
-        "packet size {minimum} to {maximum}: must be one size from {PACKET_BYTES_MIN} to {PACKET_BYTES_MAX}"
-    )]
-    PacketSize {
-        /// Minimum packet size.
-        minimum: u32,
-        /// Maximum packet size.
-        maximum: u32,
-    },
-    /// 2^31 ms or more.
-    #[error("preroll of {preroll_ms} ms")]
-    Preroll {
-        /// As written.
-        preroll_ms: u64,
-    },
-    /// No stream at all.
-    #[error("no streams")]
-    NoStreams,
-    /// Stream numbers start at 1.
-    #[error("a stream has number 0")]
-    StreamNumberZero,
-    /// Two streams share a number.
-    #[error("two streams have number {stream}")]
-    StreamTwice {
-        /// The number.
-        stream: u8,
-    },
-    /// Type-specific and error correction data run past the object.
-    #[error("stream {stream}: its data runs past the Stream Properties Object")]
-    StreamDataOverrun {
-        /// Stream number.
-        stream: u8,
-    },
-    /// Type-specific data shorter than an audio or video header.
-    #[error("stream {stream}: type-specific data too short for its type")]
-    StreamDataTooShort {
-        /// Stream number.
-        stream: u8,
-    },
-    /// The Data Object does not follow the Header Object.
-    #[error("no Data Object behind the header")]
-    NoDataObject,
-    /// A rewritten header would not fit the 16-bit lengths of the protocols.
-    #[error("header of {size} bytes does not fit the wire (at most {WIRE_BYTES_MAX})")]
-    WireSize {
-        /// Bytes.
-        size: usize,
-    },
 }
 
 /// Smallest Header Object: its own fixed fields.

@@ -50,11 +50,7 @@ pub fn compose(
         out.extend_from_slice(&length.to_le_bytes());
     }
     out.extend_from_slice(&packet[layout.sequence.clone()]);
-    match frame {
-        Frame::PaddingByte(padding) => out.push(padding),
-        Frame::PaddingWord(padding) => out.extend_from_slice(&padding.to_le_bytes()),
-        Frame::Length(_) | Frame::Full => {}
-    }
+    frame.put_padding(out);
     out.extend_from_slice(&packet[fixed]);
     if let (Some(_), Some(payload_flags)) = (layout.payload_flags_at, out.last_mut()) {
         *payload_flags = (*payload_flags & 0xC0) | kept().count() as u8;
@@ -110,7 +106,7 @@ pub fn restore_padding(
 
 /// What tells a reader where the payloads end.
 #[derive(Clone, Copy)]
-enum Frame {
+pub(super) enum Frame {
     Length(u16),
     Full,
     PaddingByte(u8),
@@ -119,7 +115,7 @@ enum Frame {
 
 impl Frame {
     /// The frame for `bare` bytes without any length field, and the size with it.
-    fn choose(bare: usize, fit: Fit) -> Result<(usize, Frame), PacketError> {
+    pub(super) fn choose(bare: usize, fit: Fit) -> Result<(usize, Frame), PacketError> {
         match fit {
             Fit::Shortest => {
                 let size = bare + 2;
@@ -148,7 +144,16 @@ impl Frame {
         }
     }
 
-    fn flags(self) -> u8 {
+    /// Writes the padding field, where the frame has one.
+    pub(super) fn put_padding(self, out: &mut Vec<u8>) {
+        match self {
+            Frame::PaddingByte(padding) => out.push(padding),
+            Frame::PaddingWord(padding) => out.extend_from_slice(&padding.to_le_bytes()),
+            Frame::Length(_) | Frame::Full => {}
+        }
+    }
+
+    pub(super) fn flags(self) -> u8 {
         match self {
             Frame::Length(_) => 0x40,
             Frame::Full => 0,

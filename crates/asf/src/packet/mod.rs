@@ -6,6 +6,8 @@
 
 mod compose;
 mod layout;
+mod payload;
+mod writer;
 
 use thiserror::Error;
 
@@ -14,7 +16,9 @@ use crate::guid;
 
 pub(crate) use self::compose::all_payloads;
 pub use self::compose::{Fit, compose, restore_padding};
-pub use self::layout::{Layout, PAYLOADS_MAX, Payload, Replicated};
+pub use self::layout::{Layout, PAYLOADS_MAX};
+pub use self::payload::{Parts, Payload, Replicated};
+pub use self::writer::{Fragmented, PacketWriter};
 
 /// The first three bytes of every packet we send: two bytes of error correction data, all zero (§6.2).
 pub const PREFIX: [u8; 3] = [0x82, 0, 0];
