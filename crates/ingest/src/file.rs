@@ -1,0 +1,277 @@
+//! A file on air: looked through once, then played by its send times, again and again or once for each audience.
+//!
+//! The demo in the binary is a file that happens to lie in memory.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use funnel_asf::{DeframeError, PacketError};
+use funnel_channel::Air;
+use tokio::time::sleep_until;
+use tracing::{info, warn};
+
+use crate::{
+    backoff::Backoff,
+    cutter::Cutter,
+    feed::{Feed, FeedError},
+    inspect::{CHUNK_BYTES, Examiner, InspectError, Inspection},
+    pace::Pace,
+    wants::Wants,
+};
+
+/// Where a file's bytes are.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    File(PathBuf),
+    Memory(&'static [u8]),
+}
+
+/// Plays one file on one channel.
+#[derive(Debug)]
+pub(crate) struct Player {
+    origin: Origin,
+    looped: bool,
+    speed: f64,
+}
+
+/// How a run over the file ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Run {
+    Ended,
+    /// Its viewers left.
+    Abandoned,
+}
+
+/// What stops a run; it is tried again later.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    #[error("{0}")]
+    Feed(#[from] FeedError),
+    #[error("cannot read it at byte {at}: {source}")]
+    Read { at: u64, source: io::Error },
+    #[error("it changed while on air: {0}")]
+    Format(#[from] DeframeError),
+    #[error("it changed while on air: none of its packets can be read any more")]
+    NoPackets,
+}
+
+impl Player {
+    pub(crate) fn new(origin: Origin, looped: bool, speed: f64) -> Self {
+        Self {
+            origin,
+            looped,
+            speed,
+        }
+    }
+
+    /// Plays until the show is over for good; else until dropped.
+    pub(crate) async fn run(self, mut feed: Feed, mut wants: Wants) {
+        let mut backoff = Backoff::new();
+        loop {
+            let began = Instant::now();
+            let Err(fault) = self.play(&mut feed, &mut wants).await else {
+                return;
+            };
+            let wait = backoff.after(began.elapsed());
+            warn!(channel = feed.channel().name(), %fault, retry_in = ?wait, "the file is off the air");
+            feed.channel().set_air(if feed.has_begun() {
+                Air::Lost
+            } else {
+                Air::Waiting
+            });
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn play(&self, feed: &mut Feed, wants: &mut Wants) -> Result<(), Fault> {
+        let media = Media::open(&self.origin).await?;
+        let Inspection { header, survey, .. } = media.inspect().await?;
+        feed.begin(
+            header,
+            survey.packet_bytes,
+            &survey.bit_rates,
+            Instant::now(),
+        )?;
+        info!(
+            channel = feed.channel().name(),
+            packets = survey.packets,
+            damaged = survey.damaged,
+            seconds = survey.duration_ms / 1000,
+            "the file is ready"
+        );
+        let mut heard = wants.now();
+        heard.plays = if wants.on_demand() { 0 } else { heard.plays };
+        loop {
+            if wants.on_demand() {
+                feed.channel().set_air(Air::Ready);
+                wants.play_since(heard).await;
+            }
+            feed.channel().set_air(Air::OnAir);
+            let run = tokio::select! {
+                run = self.run_once(&media, feed) => run?,
+                () = wants.idle(), if wants.on_demand() => Run::Abandoned,
+            };
+            heard = wants.now();
+            if run == Run::Ended {
+                feed.end();
+                feed.channel().set_air(Air::Ended);
+                info!(channel = feed.channel().name(), "the file has ended");
+                if !wants.on_demand() {
+                    return Ok(());
+                }
+                wants.next_audience(heard).await;
+            }
+            feed.renew()?;
+        }
+    }
+
+    /// From the first packet to the last, or round and round.
+    async fn run_once(&self, media: &Media, feed: &mut Feed) -> Result<Run, Fault> {
+        let mut pace = Pace::new(self.speed);
+        loop {
+            let began = Instant::now();
+            if self.pass(media, feed, &mut pace).await? == 0 {
+                return Err(Fault::NoPackets);
+            }
+            if !self.looped {
+                return Ok(Run::Ended);
+            }
+            feed.next_pass();
+            // A file without length would turn as fast as the machine can.
+            if began.elapsed() < SHORTEST_PASS {
+                tokio::time::sleep(SHORTEST_PASS).await;
+            }
+        }
+    }
+
+    /// Publishes every packet when it is due; returns how many there were.
+    async fn pass(&self, media: &Media, feed: &mut Feed, pace: &mut Pace) -> Result<u64, Fault> {
+        let mut cutter = Cutter::new(media.size());
+        let mut published = 0;
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+        while !cutter.is_over() {
+            let at = cutter.position();
+            chunk = media
+                .read(at, chunk)
+                .await
+                .map_err(|source| Fault::Read { at, source })?;
+            cutter.push(&chunk);
+            while let Some(raw) = cutter.next()? {
+                if publish_when_due(feed, raw, pace).await.unwrap_or(false) {
+                    published += 1;
+                }
+            }
+        }
+        Ok(published)
+    }
+}
+
+/// Waits until the packet is due and publishes it; packets due at about the same time go out without a pause between them. A damaged
+/// packet is left out: the operator was told when the file was inspected.
+async fn publish_when_due(
+    feed: &mut Feed,
+    raw: &[u8],
+    pace: &mut Pace,
+) -> Result<bool, PacketError> {
+    let Some(packet) = feed.prepare(raw)? else {
+        return Ok(false);
+    };
+    let mut now = Instant::now();
+    let due = pace.due(packet.send_ms(), now);
+    if due > now + SAME_MOMENT {
+        sleep_until(due.into()).await;
+        now = Instant::now();
+    }
+    packet.publish(now);
+    Ok(true)
+}
+
+/// The bytes, readable in chunks.
+#[derive(Debug)]
+enum Media {
+    File {
+        file: tokio_uring::fs::File,
+        path: PathBuf,
+        size: u64,
+    },
+    Memory(&'static [u8]),
+}
+
+impl Media {
+    async fn open(origin: &Origin) -> Result<Self, Fault> {
+        let path = match origin {
+            Origin::Memory(bytes) => return Ok(Self::Memory(bytes)),
+            Origin::File(path) => path,
+        };
+        let failed = |source| InspectError::Read {
+            path: path.clone(),
+            at: 0,
+            source,
+        };
+        // tokio-uring has no fstat; one stat at opening is cheap.
+        let size = std::fs::metadata(path).map_err(failed)?.len();
+        let file = tokio_uring::fs::File::open(path).await.map_err(failed)?;
+        Ok(Self::File {
+            file,
+            path: path.clone(),
+            size,
+        })
+    }
+
+    fn size(&self) -> u64 {
+        match self {
+            Self::File { size, .. } => *size,
+            Self::Memory(bytes) => bytes.len() as u64,
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::File { path, .. } => path,
+            Self::Memory(_) => Path::new("the built-in demo"),
+        }
+    }
+
+    /// Up to a chunk from `at`, in the buffer lent; empty at the end.
+    async fn read(&self, at: u64, mut buffer: Vec<u8>) -> io::Result<Vec<u8>> {
+        buffer.clear();
+        match self {
+            Self::File { file, .. } => {
+                let (result, buffer) = file.read_at(buffer, at).await;
+                result.map(|_| buffer)
+            }
+            Self::Memory(bytes) => {
+                let rest = usize::try_from(at)
+                    .ok()
+                    .and_then(|at| bytes.get(at..))
+                    .unwrap_or_default();
+                buffer.extend_from_slice(&rest[..rest.len().min(CHUNK_BYTES)]);
+                Ok(buffer)
+            }
+        }
+    }
+
+    async fn inspect(&self) -> Result<Inspection, Fault> {
+        let mut examiner = Examiner::new(self.path(), self.size());
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+        let mut at = 0;
+        while !examiner.is_done() {
+            chunk = self
+                .read(at, chunk)
+                .await
+                .map_err(|source| Fault::Read { at, source })?;
+            examiner.push(&chunk)?;
+            at += chunk.len() as u64;
+        }
+        Ok(examiner.finish()?)
+    }
+}
+
+/// Packets due within this are published together: timers are no finer.
+const SAME_MOMENT: Duration = Duration::from_millis(1);
+const SHORTEST_PASS: Duration = Duration::from_millis(20);

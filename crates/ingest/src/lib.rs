@@ -1,0 +1,36 @@
+//! Sources of channels: files, the built-in demo, child processes that write ASF.
+//!
+//! One thread on tokio-uring reads them all, one task a channel, and is the only writer of the channels' logs. What comes in is cut
+//! (`funnel_asf::Deframer`), repaired once (`funnel_asf::Normaliser`) and published (`funnel_channel::Publisher`); what viewers get
+//! never depends on how the source frames, paces or breaks. Few, sequential, file-like operations: tokio-uring is at home here, with a
+//! plain ring (with `DEFER_TASKRUN` it hangs).
+//!
+//! ```text
+//! file, demo ─ Cutter ─┐                                  ┌─ Pace (files)   ┐
+//!                      ├─► Feed: header → epoch, packet → ┤                 ├─► channel log
+//! command ── Deframer ─┘        Normaliser, Spread        └─ held (viewers) ┘
+//! ```
+//!
+//! Invariants worth naming:
+//! - A source that fails takes nothing with it but its own channel's air.
+//! - An equivalent header never disturbs viewers; any other begins an epoch, announced before the old log ends.
+//! - No child outlives [`Ingest::stop`], nor does its process group.
+
+#![forbid(unsafe_code)]
+
+mod backoff;
+mod child;
+mod command;
+mod cutter;
+mod feed;
+mod file;
+mod grace;
+mod inspect;
+mod lines;
+mod pace;
+mod runtime;
+mod spread;
+mod wants;
+
+pub use crate::inspect::{InspectError, Inspection, inspect, inspect_bytes};
+pub use crate::runtime::{Ingest, IngestError, Source, SourceSpec, spawn};

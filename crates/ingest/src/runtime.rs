@@ -1,0 +1,187 @@
+//! The ingest thread: makes the ring, runs a task for each source, stops them all.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use funnel_channel::Channel;
+use tokio::sync::watch;
+use tracing::error;
+
+use crate::{command, feed::Feed, file, wants::Wants};
+
+/// A channel and what feeds it.
+#[derive(Clone, Debug)]
+pub struct SourceSpec {
+    /// The channel to feed; its options say when the source starts. A channel has one source at a time.
+    pub channel: Arc<Channel>,
+    /// Where the packets come from.
+    pub source: Source,
+    /// Title in the header viewers get, instead of the source's own.
+    pub title: Option<String>,
+    /// Author, likewise.
+    pub author: Option<String>,
+    /// How long packets stay readable, in seconds.
+    pub log_seconds: u32,
+    /// Ceiling for the memory of the channel's log.
+    pub log_bytes_max: u64,
+    /// How long a command may be away before the channel counts as lost.
+    pub source_grace: Duration,
+    /// Random; each header sent for this channel gets a File ID derived from it.
+    pub file_id: [u8; 16],
+}
+
+/// A kind of source.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// An ASF file, paced by its send times.
+    File {
+        /// Where it lies.
+        path: PathBuf,
+        /// Begin again at its end, without a seam; else the channel ends with the file.
+        looped: bool,
+        /// 1.0 is real time.
+        speed: f64,
+    },
+    /// The same from memory.
+    Demo {
+        /// A whole ASF file.
+        bytes: &'static [u8],
+        /// As for files.
+        looped: bool,
+    },
+    /// A program that writes ASF, plain or in `$` chunks, to its standard output; restarted when it ends.
+    Command {
+        /// Program and arguments. It runs in a process group of its own.
+        run: Vec<String>,
+    },
+}
+
+/// Why ingest cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IngestError {
+    /// No thread.
+    #[error("cannot start the ingest thread: {0}")]
+    Thread(#[source] io::Error),
+    /// No io_uring, or no epoll beside it.
+    #[error("cannot start the ingest ring: {0}")]
+    Ring(#[source] io::Error),
+}
+
+/// The running ingest thread. Dropping it is the same as [`Ingest::stop`].
+#[derive(Debug)]
+pub struct Ingest {
+    stop: watch::Sender<bool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// Starts feeding. Returns as soon as the ring stands; sources report through their channels and the log.
+///
+/// # Errors
+/// When the thread or its ring cannot be made. A source that fails is no error here: it is logged and tried again.
+pub fn spawn(specs: Vec<SourceSpec>) -> Result<Ingest, IngestError> {
+    let (stop, stopping) = watch::channel(false);
+    let (ready, is_ready) = mpsc::sync_channel(1);
+    let thread = thread::Builder::new()
+        .name("funnel-ingest".into())
+        .spawn(move || {
+            // Default flags on purpose: tokio-uring hangs in a ring with DEFER_TASKRUN.
+            let runtime = match tokio_uring::Runtime::new(&tokio_uring::builder()) {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
+            drop(ready.send(Ok(())));
+            runtime.block_on(run(specs, Stop(stopping)));
+        })
+        .map_err(IngestError::Thread)?;
+    let ingest = Ingest {
+        stop,
+        thread: Some(thread),
+    };
+    match is_ready.recv() {
+        Ok(Ok(())) => Ok(ingest),
+        Ok(Err(error)) => Err(IngestError::Ring(error)),
+        Err(_) => Err(IngestError::Ring(io::Error::other(
+            "the ingest thread died at its start",
+        ))),
+    }
+}
+
+impl Ingest {
+    /// Ends all sources: kills and reaps the children, ends the logs. Returns when the thread is gone, a few seconds at most.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            error!("the ingest thread panicked");
+        }
+    }
+}
+
+/// Tells a task that ingest is stopping.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Completes when ingest is stopping. May be dropped and called again.
+    pub(crate) async fn stopped(&mut self) {
+        // A vanished sender is a stop as well.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+}
+
+async fn run(specs: Vec<SourceSpec>, stop: Stop) {
+    let tasks: Vec<_> = specs
+        .into_iter()
+        .map(|spec| {
+            (
+                spec.channel.name().to_owned(),
+                tokio_uring::spawn(run_source(spec, stop.clone())),
+            )
+        })
+        .collect();
+    for (channel, task) in tasks {
+        if let Err(failure) = task.await {
+            error!(channel, %failure, "a source's task broke; the channel is off until restart");
+        }
+    }
+    stop.clone().stopped().await;
+}
+
+async fn run_source(spec: SourceSpec, mut stop: Stop) {
+    let wants = Wants::of(&spec.channel);
+    let feed = Feed::new(&spec);
+    match spec.source {
+        Source::Command { run } => command::run(run, spec.source_grace, feed, wants, stop).await,
+        Source::File {
+            path,
+            looped,
+            speed,
+        } => {
+            let player = file::Player::new(file::Origin::File(path), looped, speed);
+            tokio::select! {
+                () = player.run(feed, wants) => {}
+                () = stop.stopped() => {}
+            }
+        }
+        Source::Demo { bytes, looped } => {
+            let player = file::Player::new(file::Origin::Memory(bytes), looped, 1.0);
+            tokio::select! {
+                () = player.run(feed, wants) => {}
+                () = stop.stopped() => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What viewers want of a channel, as its source waits for it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use funnel_channel::{Channel, Demand, Start};
+use tokio::{sync::watch, time::timeout_at};
+
+/// A source without viewers is stopped or rewound after this: long enough for a player that reconnects, or opens twice as xine does.
+pub(crate) const IDLE: Duration = Duration::from_secs(10);
+
+/// Waits for demand. Each clone waits for itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Wants {
+    channel: Arc<Channel>,
+    bell: watch::Receiver<()>,
+}
+
+impl Wants {
+    pub(crate) fn of(channel: &Arc<Channel>) -> Self {
+        let (ring, bell) = watch::channel(());
+        channel.on_demand(Box::new(move || {
+            ring.send_replace(());
+        }));
+        Self {
+            channel: Arc::clone(channel),
+            bell,
+        }
+    }
+
+    /// Whether the source waits for its first viewer.
+    pub(crate) fn on_demand(&self) -> bool {
+        self.channel.options().start == Start::FirstViewer
+    }
+
+    pub(crate) fn now(&self) -> Demand {
+        self.channel.demand()
+    }
+
+    /// Waits until somebody has begun to play since `past` was taken.
+    pub(crate) async fn play_since(&mut self, past: Demand) {
+        while self.now().plays == past.plays {
+            self.changed().await;
+        }
+    }
+
+    /// Waits until somebody plays, or has asked for a header since `past` was taken.
+    pub(crate) async fn any_since(&mut self, past: Demand) {
+        loop {
+            let now = self.now();
+            if now.viewers > 0 || now.opens != past.opens || now.plays != past.plays {
+                return;
+            }
+            self.changed().await;
+        }
+    }
+
+    /// Waits until the viewers of a show that is over are gone, or somebody new asks.
+    pub(crate) async fn next_audience(&mut self, past: Demand) {
+        loop {
+            let now = self.now();
+            if now.viewers == 0 || now.opens != past.opens || now.plays != past.plays {
+                return;
+            }
+            self.changed().await;
+        }
+    }
+
+    /// Waits until nobody has been playing, and nobody new has asked, for [`IDLE`].
+    pub(crate) async fn idle(&mut self) {
+        let mut seen = self.now();
+        let mut idle_at = Instant::now() + IDLE;
+        loop {
+            if seen.viewers > 0 {
+                self.changed().await;
+            } else if timeout_at(idle_at.into(), self.changed()).await.is_err() {
+                return;
+            }
+            let now = self.now();
+            if now != seen {
+                idle_at = Instant::now() + IDLE;
+            }
+            seen = now;
+        }
+    }
+
+    /// Completes when demand may have changed since this clone last looked.
+    async fn changed(&mut self) {
+        if self.bell.changed().await.is_err() {
+            // The channel holds the other end, and we hold the channel.
+            std::future::pending().await
+        }
+    }
+}
