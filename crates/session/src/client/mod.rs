@@ -7,6 +7,8 @@
 mod inbox;
 mod manner;
 mod rebuild;
+mod replies;
+mod requests;
 mod session;
 
 use std::time::{Duration, Instant};

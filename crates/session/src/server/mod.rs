@@ -8,6 +8,7 @@
 //! [`Framing::head`] in front of every packet, with a sequence number that it counts per viewer.
 
 mod answers;
+mod ends;
 mod fragments;
 mod framing;
 mod http;
@@ -16,6 +17,7 @@ mod outbox;
 mod player;
 mod refusal;
 mod session;
+mod timers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

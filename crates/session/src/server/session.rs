@@ -17,17 +17,16 @@ use std::time::{Duration, Instant};
 use funnel_asf::Selection;
 use funnel_wire::codec::Reader;
 use funnel_wire::mms::{
-    ASF_PACKET_BYTES_MAX, Frame, Framer, HResult, Incarnation, Mid, ReportEndOfStream,
-    ReportOpenFile, ReportStreamChange, Traffic, ViewerMessage, attributes,
+    ASF_PACKET_BYTES_MAX, Frame, Framer, HResult, Incarnation, Mid, ReportOpenFile, Traffic,
+    ViewerMessage, attributes,
 };
 
-use super::fragments::Fragments;
-use super::http::{self, RequestHead};
+use super::http::RequestHead;
 use super::order::{Stage, Verdict, verdict};
 use super::outbox::Outbox;
 use super::player::Player;
 use super::refusal::{self, Refusal, SessionError};
-use super::{Accel, Event, Framing, Input, Opened, Output, Play, Settings, Timer};
+use super::{Input, Opened, Output, Settings};
 
 /// One player's session. See the module for the contract.
 ///
@@ -39,15 +38,15 @@ pub struct Session {
     pub(super) state: State,
     framer: Framer,
     /// Requests that came while the channel was looked up.
-    deferred: Vec<Deferred>,
+    pub(super) deferred: Vec<Deferred>,
     /// Source of client id and packet-pair bytes.
     pub(super) nonce: u64,
     /// Deadline for reaching READY.
     pub(super) handshake_until: Instant,
     /// Last byte from the player: proof of life.
-    heard_at: Instant,
+    pub(super) heard_at: Instant,
     /// Last whole message from the player: proof of interest.
-    asked_at: Instant,
+    pub(super) asked_at: Instant,
     pub(super) agent: Box<str>,
     pub(super) product: Box<str>,
     pub(super) host: Option<Box<str>>,
@@ -94,16 +93,16 @@ pub(super) enum Phase {
 pub(super) struct Run {
     pub(super) incarnation: Incarnation,
     /// When the last Ping went out, or the run began.
-    pinged_at: Instant,
-    unanswered_pings: u8,
+    pub(super) pinged_at: Instant,
+    pub(super) unanswered_pings: u8,
     /// When the transport last took media.
-    progress_at: Instant,
+    pub(super) progress_at: Instant,
     /// After a StreamChange: when to start without StartPlaying.
-    hold_until: Option<Instant>,
+    pub(super) hold_until: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Deferred {
+pub(super) struct Deferred {
     mid: Mid,
     body: Box<[u8]>,
 }
@@ -381,231 +380,6 @@ impl Session {
         }
         Ok(())
     }
-
-    fn on_media_drained(&mut self, now: Instant) {
-        if let State::Serving(Serving {
-            phase: Phase::Streaming(run),
-            ..
-        }) = &self.state
-        {
-            let play_incarnation = run.incarnation;
-            self.outbox.message(ReportEndOfStream {
-                hr: HResult::S_OK,
-                play_incarnation,
-            });
-            self.state = State::Ending {
-                hr: HResult::S_OK,
-                close_at: now + self.settings.grace,
-            };
-        }
-    }
-
-    fn on_shutdown(&mut self, now: Instant) {
-        let refusal = match self.stage() {
-            Stage::Streaming => Refusal::Channel(HResult::S_OK), // a normal end (§8.7)
-            _ => Refusal::Channel(HResult::NS_E_NO_NEW_CONNECTIONS),
-        };
-        self.end(now, refusal);
-    }
-
-    /// Ends the session in the manner of its state: EndOfStream first, never a mute close after OPEN (§5.21, §8.7).
-    pub(super) fn end(&mut self, now: Instant, refusal: Refusal) {
-        let hr = HResult::from(refusal);
-        match &self.state {
-            State::New => self.close(hr),
-            State::Connected | State::Funnel => {
-                self.state = State::Refused {
-                    refusal,
-                    close_at: now + REFUSED_LINGER,
-                };
-            }
-            State::Opening { incarnation } => {
-                let incarnation = *incarnation;
-                self.refuse(Mid::OPEN_FILE, incarnation, refusal);
-                self.deferred = Vec::new();
-                self.state = State::Refused {
-                    refusal,
-                    close_at: now + REFUSED_LINGER,
-                };
-            }
-            State::Serving(serving) => {
-                let play_incarnation = match serving.phase {
-                    Phase::Streaming(run) => run.incarnation,
-                    Phase::Open | Phase::Ready => Incarnation(0),
-                };
-                self.stop_media();
-                self.outbox.cancel_header();
-                self.outbox.message(ReportEndOfStream {
-                    hr,
-                    play_incarnation,
-                });
-                self.state = State::Ending {
-                    hr,
-                    close_at: now + self.settings.grace,
-                };
-            }
-            State::Http(_) => self.answer_http(),
-            State::Refused { .. } | State::Ending { .. } | State::Closed => {}
-        }
-    }
-
-    fn on_header_changed(&mut self, now: Instant, content: Opened) {
-        let takes_it = self.player.takes_stream_change() && check_content(&content).is_ok();
-        let State::Serving(serving) = &mut self.state else {
-            return;
-        };
-        match serving.phase {
-            Phase::Open | Phase::Ready => serving.changed = Some(Box::new(content)),
-            Phase::Streaming(run) if takes_it => {
-                self.stop_media();
-                self.change_stream(now, run.incarnation, content);
-            }
-            Phase::Streaming(_) => self.end(now, Refusal::Channel(HResult::S_OK)),
-        }
-    }
-
-    /// §8.4: end of this entry, StreamChange, the new header; the media waits for StartPlaying.
-    pub(super) fn change_stream(&mut self, now: Instant, old: Incarnation, content: Opened) {
-        self.outbox.message(ReportEndOfStream {
-            hr: HResult::S_FALSE,
-            play_incarnation: old,
-        });
-        self.outbox.message(ReportStreamChange {
-            header_incarnation: STREAM_CHANGE,
-            packet_bytes: content.packet_bytes,
-            header_bytes: u32::try_from(content.header.len()).unwrap_or(u32::MAX),
-            bit_rate: content.bit_rate,
-            ..ReportStreamChange::default()
-        });
-        self.outbox.header(Fragments::new(
-            content.header.clone(),
-            content.packet_bytes,
-            STREAM_CHANGE.tag(),
-        ));
-        let hold_until = Some(now + self.settings.stream_change_hold);
-        let phase = Phase::Streaming(Run {
-            hold_until,
-            ..Run::new(STREAM_CHANGE, now)
-        });
-        self.state = State::Serving(Serving {
-            content,
-            selection: Selection::ALL,
-            changed: None,
-            phase,
-        });
-    }
-
-    /// Emits `StopMedia` if media may be flowing.
-    pub(super) fn stop_media(&mut self) {
-        if let State::Serving(Serving {
-            phase: Phase::Streaming(run),
-            ..
-        }) = &self.state
-            && run.hold_until.is_none()
-        {
-            self.outbox.event(Event::StopMedia);
-        }
-    }
-
-    /// Nothing follows this.
-    pub(super) fn close(&mut self, hr: HResult) {
-        self.deferred = Vec::new();
-        self.outbox.cancel_header();
-        self.outbox.event(Event::Close(hr));
-        self.state = State::Closed;
-    }
-
-    fn answer_http(&mut self) {
-        self.outbox.text(&http::unavailable(&self.settings.product));
-        self.close(HResult::NS_E_BAD_REQUEST);
-    }
-
-    fn on_timeout(&mut self, now: Instant) {
-        let Some((at, timer)) = self.wake_at() else {
-            return;
-        };
-        if now < at {
-            return;
-        }
-        match timer {
-            Timer::Handshake
-                if matches!(self.stage(), Stage::New | Stage::Connected | Stage::Funnel) =>
-            {
-                self.close(Refusal::Silence.into());
-            }
-            Timer::Handshake | Timer::Idle => self.end(now, Refusal::Silence),
-            Timer::Close => {
-                let hr = match &self.state {
-                    State::Refused { refusal, .. } => (*refusal).into(),
-                    State::Ending { hr, .. } => *hr,
-                    _ => HResult::S_OK,
-                };
-                self.close(hr);
-            }
-            Timer::Ping => self.on_ping_due(now),
-            Timer::StreamChange => self.on_hold_expired(now),
-        }
-    }
-
-    fn on_ping_due(&mut self, now: Instant) {
-        let patience = self.settings.ping * u32::from(UNANSWERED_PINGS_MAX);
-        let State::Serving(Serving {
-            phase: Phase::Streaming(run),
-            ..
-        }) = &mut self.state
-        else {
-            return;
-        };
-        let is_dead =
-            run.unanswered_pings >= UNANSWERED_PINGS_MAX && now >= run.progress_at + patience;
-        if is_dead {
-            return self.end(now, Refusal::Silence);
-        }
-        run.unanswered_pings = run.unanswered_pings.saturating_add(1);
-        run.pinged_at = now;
-        self.outbox.ping();
-    }
-
-    fn on_hold_expired(&mut self, now: Instant) {
-        let keep_padding = self.player.keeps_padding();
-        let State::Serving(serving) = &mut self.state else {
-            return;
-        };
-        let framing = Framing::mms(STREAM_CHANGE.tag());
-        serving.phase = Phase::Streaming(Run::new(STREAM_CHANGE, now));
-        let play = Play {
-            framing,
-            selection: serving.selection,
-            accel: Accel::default(),
-            keep_padding,
-        };
-        self.outbox.event(Event::Play(play));
-    }
-
-    /// The next deadline; at most two compete in any state.
-    fn wake_at(&self) -> Option<(Instant, Timer)> {
-        match &self.state {
-            State::New | State::Connected | State::Funnel | State::Http(_) => {
-                Some((self.handshake_until, Timer::Handshake))
-            }
-            State::Opening { .. } | State::Closed => None,
-            State::Refused { close_at, .. } | State::Ending { close_at, .. } => {
-                Some((*close_at, Timer::Close))
-            }
-            State::Serving(serving) => match serving.phase {
-                Phase::Open => Some((self.handshake_until, Timer::Handshake)),
-                Phase::Ready => Some((self.asked_at + self.settings.idle, Timer::Idle)),
-                Phase::Streaming(run) => {
-                    let ping = (
-                        self.heard_at.max(run.pinged_at) + self.settings.ping,
-                        Timer::Ping,
-                    );
-                    let hold = run.hold_until.map(|at| (at, Timer::StreamChange));
-                    Some(hold.filter(|hold| hold.0 <= ping.0).unwrap_or(ping))
-                }
-            },
-        }
-    }
 }
 
 impl Run {
@@ -625,7 +399,7 @@ impl Run {
     }
 }
 
-fn check_content(content: &Opened) -> Result<(), Refusal> {
+pub(super) fn check_content(content: &Opened) -> Result<(), Refusal> {
     let header_fits = (1..=HEADER_BYTES_MAX).contains(&content.header.len());
     let packet_fits = (1..=ASF_PACKET_BYTES_MAX).contains(&content.packet_bytes);
     if header_fits && packet_fits {
@@ -643,8 +417,6 @@ pub(super) const STREAM_CHANGE: Incarnation = Incarnation(0xFF);
 pub(super) const REFUSED_LINGER: Duration = Duration::from_secs(1);
 /// Requests out of order before the session ends (§7.1).
 const STRIKES_MAX: u8 = 3;
-/// Unanswered Pings before silence counts as death (§7.3).
-const UNANSWERED_PINGS_MAX: u8 = 3;
 /// Largest ASF header: what `Opened` promises.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// Requests kept while a channel is looked up; real players send none.
