@@ -1,13 +1,15 @@
 //! Whoever joins at a clean point, in any form of the packets, gets whole objects from a key frame on, and all of them.
 
 mod media;
+mod synthetic;
 
 use std::collections::BTreeMap;
 
 use funnel_asf::{Filter, Header, Selection, Thinning};
 use media::{
-    GOOD, Line, Packet, Shaped, assert_same, file, lines, live, objects, of_stream, shape,
+    GOOD, Line, Packet, Shaped, Source, assert_same, file, lines, live, objects, of_stream, shape,
 };
+use synthetic::{Declared, Frame, header, packets};
 
 #[test]
 fn every_clean_point_of_every_file_starts_with_a_key_frame_and_misses_nothing() {
@@ -31,6 +33,112 @@ fn filtered_logs_too() {
         let shaped = filtered("mbr-3rates.wmv", selected);
         join_everywhere(&format!("mbr-3rates.wmv {selected:?}"), &shaped);
     }
+}
+
+#[test]
+fn two_videos_whose_keys_drift_and_two_sounds_in_pieces() {
+    let streams = [
+        Declared::Video(1, *b"WMV2"),
+        Declared::Audio(2),
+        Declared::Video(3, *b"WMV2"),
+        Declared::Audio(4),
+    ];
+    let mut frames = Vec::new();
+    for index in 0..500u32 {
+        let mut frame = |stream, period: u32, size| {
+            let key = period > 0 && index % period == period / 2;
+            let data = vec![if key || period == 0 { 0x10 } else { 0x90 }; size];
+            frames.push(Frame {
+                stream,
+                key,
+                time_ms: index * 40,
+                data,
+            });
+        };
+        frame(1, 25, 300);
+        frame(2, 0, 450);
+        frame(3, 60, 200);
+        frame(4, 0, 700);
+    }
+    let source = Source {
+        header: header(500, &streams),
+        packets: packets(500, &frames),
+    };
+    let shaped = shape(&source);
+    assert!(
+        shaped
+            .packets
+            .iter()
+            .filter(|packet| packet.meta.clean_point)
+            .count()
+            >= 5
+    );
+    join_everywhere("two videos", &shaped);
+
+    let sounds: Vec<Frame> = frames
+        .into_iter()
+        .filter(|frame| frame.stream % 2 == 0)
+        .collect();
+    let source = Source {
+        header: header(500, &[Declared::Audio(2), Declared::Audio(4)]),
+        packets: packets(500, &sounds),
+    };
+    join_everywhere("two sounds", &shape(&source));
+}
+
+#[test]
+fn the_rest_of_a_sound_begun_before_the_key_frame_is_kept_back() {
+    let sound = |time_ms| {
+        packets(
+            500,
+            &[Frame {
+                stream: 2,
+                key: true,
+                time_ms,
+                data: vec![7; 700],
+            }],
+        )
+    };
+    let picture = packets(
+        500,
+        &[Frame {
+            stream: 1,
+            key: true,
+            time_ms: 10,
+            data: vec![0x10; 100],
+        }],
+    );
+    let (cut, next) = (sound(0), sound(50));
+    let packets = vec![
+        cut[0].clone(),
+        picture[0].clone(),
+        cut[1].clone(),
+        next[0].clone(),
+        next[1].clone(),
+    ];
+    let header = header(500, &[Declared::Video(1, *b"WMV2"), Declared::Audio(2)]);
+    let shaped = shape(&Source { header, packets });
+    let marks: Vec<_> = shaped
+        .packets
+        .iter()
+        .map(|packet| (packet.meta.clean_point, packet.meta.join_done))
+        .collect();
+    assert_eq!(
+        marks,
+        [
+            (false, false),
+            (true, false),
+            (false, true),
+            (false, true),
+            (false, true)
+        ]
+    );
+    assert_eq!(
+        shaped.packets[2].join.as_deref(),
+        Some(&[][..]),
+        "nothing of it is for a joiner"
+    );
+    join_everywhere("key in the middle of a sound", &shaped);
 }
 
 #[test]
