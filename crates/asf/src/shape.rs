@@ -50,7 +50,6 @@ pub(crate) struct Shaper {
     tracks: Box<[Track]>,
     /// Stream number → position in `tracks`, [`NO_TRACK`] where there is none.
     index: [u8; 128],
-    packet_bytes: usize,
     first_send_ms: Option<u64>,
     join: Join,
     stripped: Vec<u8>,
@@ -113,20 +112,18 @@ impl Shaper {
         let mut shaper = Shaper {
             tracks: tracks.into(),
             index,
-            packet_bytes: 0,
             first_send_ms: None,
             join: Join::default(),
             stripped: Vec::new(),
             joined: Vec::new(),
             joined_stripped: Vec::new(),
         };
-        shaper.set_packet_bytes(packet_bytes);
+        shaper.reserve(packet_bytes);
         shaper
     }
 
-    /// Packets have another size from now on; reserves what composing needs.
-    pub(crate) fn set_packet_bytes(&mut self, packet_bytes: usize) {
-        self.packet_bytes = packet_bytes;
+    /// Reserves what composing packets of this size needs.
+    pub(crate) fn reserve(&mut self, packet_bytes: usize) {
         for buffer in [
             &mut self.stripped,
             &mut self.joined,
@@ -225,7 +222,7 @@ impl Shaper {
                 full,
                 layout,
                 keep,
-                Fit::Padded(self.packet_bytes),
+                Fit::Padded(full.len()),
                 &mut self.joined,
             );
             let shortest = compose(full, layout, keep, Fit::Shortest, &mut self.joined_stripped);

@@ -105,7 +105,7 @@ impl Normaliser {
                 PREFIX.len().saturating_sub(layout.prefix_bytes())
             };
             self.growth = Some(growth);
-            self.shaper.set_packet_bytes(self.source_bytes + growth);
+            self.shaper.reserve(self.source_bytes + growth);
         }
         self.packet_bytes()
     }
