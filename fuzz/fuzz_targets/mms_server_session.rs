@@ -1,0 +1,148 @@
+//! A server session under any conversation, with the owner's inputs mixed in. Input: steps of one byte that says
+//! what happens, a length (u16), and that many bytes.
+//!
+//! Laws: outputs come to an end, each send is exactly one message or one Data packet, media is only asked for
+//! after an opening succeeded, and nothing follows a close.
+#![no_main]
+
+use funnel_session::HResult;
+use funnel_session::server::{Event, Input, Opened, Output, Session, Settings};
+use funnel_wire::mms::{Framer, Traffic};
+use libfuzzer_sys::fuzz_target;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+static SETTINGS: LazyLock<Arc<Settings>> = LazyLock::new(|| Arc::new(Settings::default()));
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+static HEADERS: LazyLock<[Opened; 2]> = LazyLock::new(|| {
+    let files: [&[u8]; 2] = [
+        include_bytes!("../../testdata/media/tiny-audio.asf"),
+        include_bytes!("../../testdata/media/metadata-unicode.wmv"),
+    ];
+    files.map(|bytes| {
+        let header = funnel_asf::Header::parse(bytes).expect("a good header");
+        Opened {
+            header: header.bytes().into(),
+            packet_bytes: header.packet_bytes(),
+            bit_rate: header.bit_rate(),
+            streams: header.stream_mask(),
+        }
+    })
+});
+
+/// What the owner of the session knows.
+struct Owner {
+    session: Session,
+    now: Instant,
+    wake_at: Option<Instant>,
+    opening: bool,
+    opened: bool,
+    playing: bool,
+    closed: bool,
+}
+
+impl Owner {
+    fn feed(&mut self, input: Input<'_>) {
+        if self.session.handle_input(self.now, input).is_err() {
+            self.closed = true;
+            return;
+        }
+        for _ in 0..20_000 {
+            match self.session.poll_output() {
+                Output::Idle { wake_at } => {
+                    self.wake_at = wake_at.map(|(at, _)| at);
+                    return;
+                }
+                _ if self.closed => panic!("an output after the close"),
+                Output::Send(bytes) => {
+                    if bytes.starts_with(b"HTTP/") {
+                        continue;
+                    }
+                    let mut framer = Framer::new(Traffic::MessagesAndData);
+                    let mut rest = bytes;
+                    assert!(
+                        matches!(framer.next(&mut rest), Ok(Some(_))),
+                        "a send is a whole unit"
+                    );
+                    assert!(rest.is_empty(), "a send is one unit");
+                }
+                Output::Event(Event::Open(request)) => {
+                    assert!(!request.names.is_empty(), "a request names something");
+                    self.opening = true;
+                }
+                Output::Event(Event::Play(_)) => {
+                    assert!(self.opened, "media before a channel was opened");
+                    self.playing = true;
+                }
+                Output::Event(Event::StopMedia) => self.playing = false,
+                Output::Event(Event::Select(_)) => {
+                    assert!(self.playing, "a selection without media")
+                }
+                Output::Event(Event::ClientLog(_)) => {}
+                Output::Event(Event::Close(_)) => self.closed = true,
+            }
+        }
+        panic!("outputs without end");
+    }
+
+    fn answer_open(&mut self, found: bool) {
+        if std::mem::take(&mut self.opening) && !self.closed {
+            self.opened = found;
+            self.feed(Input::Opened(if found {
+                Ok(HEADERS[0].clone())
+            } else {
+                Err(HResult(0xc00d_001a))
+            }));
+        }
+    }
+
+    fn step(&mut self, op: u8, data: &[u8]) {
+        self.now += Duration::from_millis(u64::from(op >> 4) * 40);
+        match op & 7 {
+            5 => {
+                if let Some(at) = self.wake_at {
+                    self.now = self.now.max(at);
+                    self.feed(Input::Timeout);
+                }
+            }
+            6 if self.playing => match data.first().map_or(0, |kind| kind % 4) {
+                0 => self.feed(Input::MediaDrained),
+                1 => self.feed(Input::SourceLost(HResult(0xc00d_0029))),
+                2 => self.feed(Input::HeaderChanged(HEADERS[1].clone())),
+                _ => self.session.note_progress(self.now),
+            },
+            6 | 7 => match data.first().map_or(0, |kind| kind % 8) {
+                0 => self.feed(Input::Shutdown),
+                1 => self.feed(Input::Kick(HResult(0xc00d_002a))),
+                _ => self.now += Duration::from_secs(u64::from(op)),
+            },
+            _ => self.feed(Input::Received(data)),
+        }
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let now = *START;
+    let session = Session::new(Arc::clone(&SETTINGS), 7, now);
+    let mut owner = Owner {
+        session,
+        now,
+        wake_at: None,
+        opening: false,
+        opened: false,
+        playing: false,
+        closed: false,
+    };
+    let mut rest = bytes;
+    while let Some(([op, low, high], behind)) = rest.split_first_chunk::<3>() {
+        let length = usize::from(u16::from_le_bytes([*low, *high]));
+        let (data, behind) = behind.split_at(length.min(behind.len()));
+        owner.step(*op, data);
+        owner.answer_open(op & 8 == 0);
+        if owner.closed {
+            return;
+        }
+        let _ = (owner.session.agent().len(), owner.session.state_name());
+        rest = behind;
+    }
+});

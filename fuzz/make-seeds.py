@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Writes the committed seeds of the fuzz targets: fuzz/make-seeds.py (from testdata/media and mmsp.md section 14)."""
+import os
+import re
+import struct
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MEDIA = os.path.join(HERE, "..", "testdata", "media")
+
+
+def media(name):
+    with open(os.path.join(MEDIA, name), "rb") as f:
+        return f.read()
+
+
+def seed(target, name, data):
+    folder = os.path.join(HERE, "corpus", target)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "seed-" + name), "wb") as f:
+        f.write(bytes(data))
+
+
+def header_bytes(data):
+    return data[:struct.unpack_from("<Q", data, 16)[0] + 50]
+
+
+def packet_bytes(data):
+    at = data.index(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
+    return struct.unpack_from("<I", data, at + 92)[0]
+
+
+# The order is that of HEADERS in fuzz_targets/asf_normalise.rs.
+FILES = ["av-300k.wmv", "mbr-3rates-mutex.wmv", "h264-aac.asf", "tiny-audio.asf", "slides-3min.asf", "v-compressed.asf", "v-lengths.asf", "v-noec.asf"]
+for number, name in enumerate(FILES):
+    data = media(name)
+    head, size = header_bytes(data), packet_bytes(data)
+    short = name.split(".")[0]
+    packets = [data[len(head) + i * size:len(head) + (i + 1) * size] for i in range(3)]
+    seed("asf_header", short, head)
+    seed("asf_packet", short, packets[1])
+    if size <= 1500:
+        seed("asf_deframe", short, head + packets[0] + packets[1])
+        # one byte: which header; then packets, each behind its length
+        seed("asf_normalise", short, bytes([number]) + b"".join(struct.pack("<H", len(p)) + p for p in packets))
+seed("asf_header", "unicode", header_bytes(media("metadata-unicode.wmv")))
+for name in ["object-size-zero", "header-size-huge", "stream-data-overrun", "no-file-properties"]:
+    seed("asf_header", name, media("bad-%s.asf" % name)[:800])
+seed("asf_deframe", "chunks", media("live-capture.asfh")[:4000])
+pipe = media("live-pipe.asf")
+seed("asf_deframe", "end", header_bytes(pipe) + pipe[-158 - 576:])
+
+# --- MMS: the worked example of docs/protocol/mmsp.md section 14 ------------------------------------
+with open(os.path.join(HERE, "..", "docs", "protocol", "mmsp.md"), encoding="utf-8") as f:
+    page = f.read()
+section = page[page.index("## 14."):page.index("## 15.")]
+to_server, to_client = [], []
+for block in re.split(r"\n\n|```", section):
+    lines = block.strip().split("\n")
+    if not lines[0].startswith(("C>S ", "S>C ")) or "Data, " in lines[0]:
+        continue
+    data = bytearray()
+    for line in lines[1:]:
+        text = line.split(";")[0]
+        zeros = re.match(r"^00 × (\d+)", text)
+        if zeros:
+            data += bytes(int(zeros.group(1)))
+        else:
+            data += bytes(int(h, 16) for h in re.findall(r"\b[0-9A-F]{2}\b", text.replace("…", "")))
+    length = struct.unpack_from("<I", data, 8)[0] + 16
+    data = data[:length] + bytes(max(0, length - len(data)))   # the page cuts one long name short
+    (to_server if lines[0].startswith("C>S") else to_client).append((lines[0][4:].split(",")[0], bytes(data)))
+
+assert len(to_server) == 9 and len(to_client) >= 8, (len(to_server), len(to_client))
+for name, data in to_server:
+    seed("mms_client_message", name, data)
+for name, data in to_client:
+    seed("mms_server_message", name, data)
+header = header_bytes(media("tiny-audio.asf"))
+
+
+def data_packet(location, tag, flags, payload):
+    return struct.pack("<IBBH", location, tag, flags, len(payload) + 8) + payload
+
+
+header_packet = data_packet(0, 1, 0x0C, header)
+media_packets = b"".join(data_packet(7 + i, 10, i, media("tiny-audio.asf")[len(header) + 128 * i:][:128]) for i in range(3))
+seed("mms_server_message", "data", header_packet + media_packets)
+# one byte of script in front of each piece: how the machine is driven, see the targets
+seed("mms_server_session", "whole-conversation", b"".join(struct.pack("<BH", 0, len(d)) + d for _, d in to_server))
+answers = {name: data for name, data in to_client}
+order = ["ReportConnectedEX", "ReportFunnelInfo", "ReportConnectedFunnel", "ReportOpenFile", "ReportReadBlock"]
+pieces = [answers[name] for name in order] + [header_packet, answers["ReportStreamSwitch"], answers["ReportStartedPlaying"],
+                                              media_packets, answers["EndOfStream"]]
+seed("mms_client_session", "whole-conversation", b"".join(struct.pack("<BH", 0, len(d)) + d for d in pieces))
+
+for number, text in enumerate(["mms://example.org/live", "mmst://[2001:db8::1]:2755/a%20b/%C3%A9.asf?WMBitrate=300000", "mmsu://10.0.0.1:1755/",
+                               "MMS://user:pass@host/x", "mmst://h:99999/x"]):
+    seed("url", str(number), text.encode())
