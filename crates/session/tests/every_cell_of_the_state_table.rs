@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use funnel_session::server::{Event, Input};
+use funnel_session::server::{Event, Input, Opened};
 use funnel_wire::mms::*;
 
 const STATES: [&str; 8] = [
@@ -398,6 +398,92 @@ fn after_the_close_nothing_is_said() {
         []
     );
     assert_eq!(server.wake_at, None);
+}
+
+#[test]
+fn cancel_read_block_drops_the_header_that_was_not_sent() {
+    let mut server = Server::at("open");
+    let requests = [
+        encode(read_block(2), 0),
+        encode(CancelReadBlock::default(), 1),
+        encode(start(4), 2),
+    ];
+    for request in requests {
+        server
+            .session
+            .handle_input(server.now, Input::Received(&request))
+            .unwrap();
+    }
+    assert_eq!(
+        outline(&server.drain()),
+        ["REPORT_READ_BLOCK", "REPORT_STARTED_PLAYING", "Play"]
+    );
+}
+
+#[test]
+fn a_path_is_bounded_and_a_token_is_ignored() {
+    let mut server = Server::at("funnel");
+    let said = server.send(open(&"x".repeat(2049)));
+    assert_eq!(messages(&said)[0].hr(), Some(HResult::E_INVALIDARG));
+    assert_eq!(
+        (outline(&said).len(), server.session.state_name()),
+        (1, "funnel")
+    );
+    let said = server.send(open(&"x".repeat(2048)));
+    assert_eq!(outline(&said), ["Open", "REPORT_OPEN_FILE"]);
+    let mut server = Server::at("funnel");
+    let token = b"dXNlcjpwYXNz\0".to_vec();
+    let said = server.send(OpenFile {
+        file_name: "live".into(),
+        token,
+        ..OpenFile::default()
+    });
+    let Some(Event::Open(request)) = events(&said).first().copied() else {
+        panic!("{said:?}")
+    };
+    assert_eq!(request.names, ["live"]);
+}
+
+#[test]
+fn content_that_mms_cannot_carry_is_refused() {
+    let contents = [
+        Opened {
+            header: [].into(),
+            ..channel()
+        },
+        Opened {
+            header: vec![1; 65_537].into(),
+            ..channel()
+        },
+        Opened {
+            packet_bytes: 0,
+            ..channel()
+        },
+        Opened {
+            packet_bytes: 32_769,
+            ..channel()
+        }, // could imitate a message (section 2.5)
+    ];
+    for content in contents {
+        let mut server = Server::at("funnel");
+        server.channel = Some(Ok(content));
+        let said = server.send(open("live"));
+        assert_eq!(messages(&said)[0].hr(), Some(HResult::E_UNEXPECTED));
+        assert_eq!(server.session.state_name(), "refused");
+    }
+}
+
+#[test]
+fn a_new_connect_starts_anew_with_a_new_handshake() {
+    let mut server = Server::at("streaming");
+    server.wait(std::time::Duration::from_secs(25));
+    let said = server.send(connect("NSPlayer/9.0.0.2980; {X}"));
+    assert_eq!(outline(&said), ["StopMedia", "REPORT_CONNECTED"]);
+    server.wait(std::time::Duration::from_secs(25));
+    for message in [funnel(r"\\1\TCP\1"), open("live"), read_block(2), start(4)] {
+        server.send(message);
+    }
+    assert_eq!(server.session.state_name(), "streaming");
 }
 
 #[test]
