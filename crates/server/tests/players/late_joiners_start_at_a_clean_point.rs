@@ -50,7 +50,7 @@ fn no_decoder_complains_whenever_a_viewer_joins() {
                 );
                 ran.expect_success(&format!("ffmpeg on {url}"));
                 assert_eq!(
-                    ran.stderr.trim(),
+                    player::complaints(&ran.stderr),
                     "",
                     "ffmpeg complains about {name}, joined after {join_after_ms} ms"
                 );

@@ -63,7 +63,7 @@ fn a_recorded_show_has_every_frame() {
                 &input,
                 "-map",
                 "0",
-                "-vsync",
+                "-fps_mode",
                 "passthrough",
                 "-f",
                 "framemd5",

@@ -15,6 +15,10 @@ pub fn file(name: &str) -> PathBuf {
 /// A file that every part of the system must accept.
 pub struct Good {
     pub name: &'static str,
+    /// How many streams.
+    pub streams: usize,
+    /// Which of them are video, counted from 0.
+    pub video_streams: &'static [usize],
     /// Video objects of the first video stream; 0: none.
     pub video: usize,
     /// How many times faster than meant the tests play it.
@@ -36,71 +40,99 @@ impl Good {
 pub const GOOD: &[Good] = &[
     Good {
         name: "av-300k.wmv",
+        streams: 2,
+        video_streams: &[0],
         video: 500,
         speed: 10.0,
     },
     Good {
         name: "audio-64k.wma",
+        streams: 1,
+        video_streams: &[],
         video: 0,
         speed: 10.0,
     },
     Good {
         name: "mbr-3rates.wmv",
+        streams: 4,
+        video_streams: &[1, 2, 3],
         video: 150,
         speed: 5.0,
     },
     Good {
         name: "mbr-3rates-mutex.wmv",
+        streams: 4,
+        video_streams: &[1, 2, 3],
         video: 150,
         speed: 5.0,
     },
     Good {
         name: "h264-aac.asf",
+        streams: 2,
+        video_streams: &[0],
         video: 300,
         speed: 5.0,
     },
     Good {
         name: "large-packets.wmv",
+        streams: 2,
+        video_streams: &[0],
         video: 200,
         speed: 4.0,
     },
     Good {
         name: "tiny-audio.asf",
+        streams: 1,
+        video_streams: &[],
         video: 0,
         speed: 10.0,
     },
     Good {
         name: "slides-3min.asf",
+        streams: 2,
+        video_streams: &[0],
         video: 180,
         speed: 30.0,
     },
     Good {
         name: "metadata-unicode.wmv",
+        streams: 2,
+        video_streams: &[0],
         video: 75,
         speed: 4.0,
     },
     Good {
         name: "live-capture.asfh",
+        streams: 2,
+        video_streams: &[0],
         video: 200,
         speed: 4.0,
     },
     Good {
         name: "live-pipe.asf",
+        streams: 2,
+        video_streams: &[0],
         video: 150,
         speed: 5.0,
     },
     Good {
         name: "v-compressed.asf",
+        streams: 1,
+        video_streams: &[],
         video: 0,
         speed: 10.0,
     },
     Good {
         name: "v-noec.asf",
+        streams: 1,
+        video_streams: &[],
         video: 0,
         speed: 10.0,
     },
     Good {
         name: "v-lengths.asf",
+        streams: 1,
+        video_streams: &[],
         video: 0,
         speed: 10.0,
     },

@@ -186,6 +186,16 @@ impl Vlc {
     }
 }
 
+/// What ffmpeg complains about: its warnings but for the remark on sound without a channel layout, which it
+/// makes about the file on disk too.
+pub fn complaints(output: &str) -> String {
+    let lines = output.lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with("Guessed Channel Layout"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
 /// Frames of one stream as `-f framemd5` lists them: size and hash, times left out.
 pub type Frames = Vec<String>;
 
