@@ -180,6 +180,15 @@ fn a_shutdown_is_told_in_every_state() {
         );
         assert!(closed(&server.wait(secs(1))).is_some());
     }
+    for state in ["open", "ready"] {
+        let mut server = Server::at(state);
+        let said = server.input(Input::Shutdown);
+        let end = ReportEndOfStream {
+            hr: HResult::NS_E_SHUTDOWN,
+            play_incarnation: Incarnation(0),
+        };
+        assert_eq!(said, [Said::Message(end.into())], "{state}");
+    }
     let mut server = Server::at("opening");
     let said = server.input(Input::Shutdown);
     assert_eq!(

@@ -39,6 +39,7 @@ impl Session {
     pub(super) fn on_shutdown(&mut self, now: Instant) {
         let refusal = match self.stage() {
             Stage::Streaming => Refusal::Channel(HResult::S_OK), // a normal end (§8.7)
+            Stage::Open | Stage::Ready => Refusal::Channel(HResult::NS_E_SHUTDOWN),
             _ => Refusal::Channel(HResult::NS_E_NO_NEW_CONNECTIONS),
         };
         self.end(now, refusal);

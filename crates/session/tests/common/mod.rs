@@ -444,7 +444,7 @@ impl Pair {
                 Said::Event(_) => {}
             }
         }
-        self.to_client(&bytes);
+        self.receive(&bytes);
         self.said.extend(said);
     }
 
@@ -459,7 +459,7 @@ impl Pair {
             self.location += 1;
             self.viewer_sequence += 1;
             self.server.session.note_progress(self.server.now);
-            self.to_client(&packet);
+            self.receive(&packet);
         }
         self.drive();
     }
@@ -483,7 +483,7 @@ impl Pair {
         self.drive();
     }
 
-    fn to_client(&mut self, bytes: &[u8]) {
+    fn receive(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(self.piece_bytes.min(bytes.len()).max(1)) {
             self.client
                 .handle_input(self.server.now, client::Input::Received(piece));

@@ -73,7 +73,7 @@ wire_enum! {
         PACKET_PAIR_TCP = 0xF0F0_F0F1,
         /// Packet pair over UDP, high entropy.
         PACKET_PAIR_UDP = 0xF0F0_F901,
-        /// What ffmpeg sends in FunnelInfo; means nothing [V].
+        /// What ffmpeg sends in FunnelInfo; means nothing, as seen on the wire.
         FFMPEG = 0x00F0_F0F0,
     }
 }
