@@ -129,6 +129,15 @@ mod tests {
         assert_eq!(sizes, [599, 601]);
     }
 
+    #[test]
+    fn the_last_fragment_is_long_enough_for_vlc_even_with_tiny_packets() {
+        let sizes: Vec<_> = cut(&[7; 51], 50)
+            .iter()
+            .map(|(_, payload)| payload.len())
+            .collect();
+        assert_eq!(sizes, [11, 40]);
+    }
+
     proptest! {
         #[test]
         fn rules_hold_for_any_header(
