@@ -120,21 +120,17 @@ impl Child {
         // Nobody listens any more: a reader that waits to hand over ends here.
         self.chunks.close();
         while self.chunks.try_recv().is_ok() {}
-        let mut status = self.process.try_wait().ok().flatten();
-        if status.is_none() || !self.reader.is_finished() {
-            signal(self.group, "TERM").await;
-            status = timeout(POLITE, self.process.wait())
+        signal(self.group, "TERM").await;
+        let ended = timeout(POLITE, self.process.wait()).await;
+        // Always: what the child has started may have let go of its output and ignore requests.
+        signal(self.group, "KILL").await;
+        let status = match ended {
+            Ok(status) => status.ok(),
+            Err(_) => timeout(POLITE, self.process.wait())
                 .await
                 .ok()
-                .and_then(Result::ok);
-        }
-        if status.is_none() || !self.reader.is_finished() {
-            signal(self.group, "KILL").await;
-            status = timeout(POLITE, self.process.wait())
-                .await
-                .ok()
-                .and_then(Result::ok);
-        }
+                .and_then(Result::ok),
+        };
         self.release_reader().await;
         if timeout(POLITE, &mut self.logger).await.is_err() {
             self.logger.abort();
