@@ -1,4 +1,4 @@
-//! The main job: ffmpeg encodes live, three players come at different moments, one of them stalls for 20 s.
+//! The main job: ffmpeg encodes live, four players come at different moments, one of them stalls for 20 s.
 //! Nothing is missing for the others, and what the stalled one misses is admitted.
 
 use crate::support::asf;
@@ -87,7 +87,7 @@ fn sleep_until(began: Instant, at: Duration) {
 }
 
 #[test]
-fn three_players_one_stalled_nothing_missing_for_the_others() {
+fn four_players_one_stalled_nothing_missing_for_the_others() {
     tools::need("ffmpeg");
     let mut setup = Setup::new();
     setup.command(
@@ -153,6 +153,25 @@ fn three_players_one_stalled_nothing_missing_for_the_others() {
         &[&lm, &url, &lm_dump.to_string_lossy()],
         folder.join("lm.out"),
     );
+
+    sleep_until(began, Duration::from_secs(16));
+    let mplayer = player::start(
+        90,
+        &[
+            "mplayer",
+            "-nolirc",
+            "-noconfig",
+            "all",
+            "-vo",
+            "null",
+            "-nosound",
+            "-benchmark",
+            "-nocache",
+            &url,
+        ],
+        folder.join("mplayer.out"),
+    );
+
     sleep_until(began, STALL_FROM);
     stalled.signal(libc::SIGSTOP);
     sleep_until(began, STALL_UNTIL);
@@ -185,6 +204,15 @@ fn three_players_one_stalled_nothing_missing_for_the_others() {
         let (_, output) = vlc.wait();
         let seconds = contiguous("VLC", packets_of(&vlc_dump).into_iter());
         assert!(seconds > 40.0, "VLC received {seconds} s: {output}");
+        let (_, output) = mplayer.wait();
+        let status = player::mplayer_status(&output).unwrap_or_else(|| panic!("mplayer: {output}"));
+        let frames = status
+            .split_once('/')
+            .and_then(|(_, after)| after.split_whitespace().next()?.parse::<u32>().ok());
+        assert!(
+            frames.is_some_and(|frames| frames > 40 * 25),
+            "mplayer: {status}"
+        );
         let (_, output) = stalled.wait();
         let seconds = contiguous(
             "libmms, stalled within the log",

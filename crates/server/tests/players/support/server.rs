@@ -14,6 +14,7 @@ pub const FUNNEL: &str = env!("CARGO_BIN_EXE_funnel");
 pub struct Setup {
     folder: tempfile::TempDir,
     port: u16,
+    ipv6: bool,
     top: String,
     channels: String,
 }
@@ -29,6 +30,7 @@ impl Setup {
         Setup {
             folder,
             port: free_port(),
+            ipv6: false,
             top: String::new(),
             channels: String::new(),
         }
@@ -37,6 +39,11 @@ impl Setup {
     /// A folder of this test, removed at its end.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Listens on `[::1]` too, same port.
+    pub fn listen_also_on_ipv6(&mut self) {
+        self.ipv6 = true;
     }
 
     /// Adds a whole table of the configuration as text, such as `[limits]` and its keys.
@@ -87,8 +94,13 @@ impl Setup {
 
     /// The configuration as it will be written.
     pub fn text(&self) -> String {
+        let ipv6 = if self.ipv6 {
+            format!(", \"[::1]:{}\"", self.port)
+        } else {
+            String::new()
+        };
         format!(
-            "[listen]\nmms = [\"127.0.0.1:{}\"]\n\n{}\n{}",
+            "[listen]\nmms = [\"127.0.0.1:{}\"{ipv6}]\n\n{}\n{}",
             self.port, self.top, self.channels
         )
     }
