@@ -94,5 +94,6 @@ pieces = [answers[name] for name in order] + [header_packet, answers["ReportStre
 seed("mms_client_session", "whole-conversation", b"".join(struct.pack("<BH", 0, len(d)) + d for d in pieces))
 
 for number, text in enumerate(["mms://example.org/live", "mmst://[2001:db8::1]:2755/a%20b/%C3%A9.asf?WMBitrate=300000", "mmsu://10.0.0.1:1755/",
-                               "MMS://user:pass@host/x", "mmst://h:99999/x"]):
+                               "MMS://user:pass@host/x", "mmst://h:99999/x",
+                               "mms://example.org/live\u00a0#x"]):
     seed("url", str(number), text.encode())
