@@ -50,7 +50,7 @@ impl FromStr for Url {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let text = text.trim();
+        let text = text.trim_ascii();
         if text.chars().any(|c| c.is_control() || c == ' ') {
             return Err(UrlError::Character);
         }
