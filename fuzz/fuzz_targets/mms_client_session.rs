@@ -1,8 +1,8 @@
 //! A client session under any server. Input: steps of one byte that says what happens, a length (u16), and that
 //! many bytes.
 //!
-//! Laws: outputs come to an end, each send is exactly one message, packets only come after a header
-//! and are no longer than MMS can carry, nothing follows a close.
+//! Laws: outputs come to an end, each send is exactly one message, packets only come behind a header and after
+//! Started or a StreamChange and are no longer than MMS can carry, nothing follows a close.
 #![no_main]
 
 use funnel_session::client::{Event, Input, Options, Output, Session};
@@ -22,6 +22,7 @@ struct Owner {
     now: Instant,
     wake_at: Option<Instant>,
     has_header: bool,
+    may_play: bool,
     closed: bool,
 }
 
@@ -45,11 +46,17 @@ impl Owner {
                 }
                 Output::Event(Event::Packet { bytes, .. }) => {
                     assert!(self.has_header, "media before a header");
+                    assert!(self.may_play, "media that nothing announced");
                     assert!(bytes.len() <= 65_527);
                 }
                 Output::Event(Event::Header(bytes)) => {
                     assert!(bytes.len() <= Options::default().header_bytes_max);
                     self.has_header = true;
+                }
+                Output::Event(Event::Started) => self.may_play = true,
+                Output::Event(Event::StreamChange(_)) => {
+                    self.has_header = false;
+                    self.may_play = true;
                 }
                 Output::Event(Event::Close(_)) => self.closed = true,
                 Output::Event(_) => {}
@@ -72,6 +79,7 @@ fuzz_target!(|bytes: &[u8]| {
         now,
         wake_at: None,
         has_header: false,
+        may_play: false,
         closed: false,
     };
     owner.drain();

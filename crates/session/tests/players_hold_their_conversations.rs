@@ -416,6 +416,37 @@ fn a_client_takes_the_media_of_a_server_that_does_not_wait() {
 }
 
 #[test]
+fn media_with_tag_ff_counts_only_after_a_stream_change() {
+    let mut pair = Pair::new(Options {
+        auto_play: false,
+        ..Options::default()
+    });
+    pair.drive();
+    let media = || Said::Header {
+        head: DataHeader::new(5300, DataHeader::INCARNATION_STREAM_CHANGE, 0, 4),
+        payload: vec![0; 4],
+    };
+    pair.deliver(vec![media()]);
+    pair.drive();
+    assert_eq!((pair.packets(), pair.client.stale_packets()), (vec![], 1));
+
+    pair.ask(Ask::Play);
+    let said = pair.server.input(Input::HeaderChanged(other_channel()));
+    pair.deliver(said);
+    pair.deliver(vec![media()]);
+    pair.drive();
+    assert_eq!(pair.packets().len(), 1);
+    pair.ask(Ask::Stop);
+    pair.deliver(vec![media()]);
+    pair.drive();
+    assert_eq!(
+        (pair.packets().len(), pair.client.stale_packets()),
+        (1, 2),
+        "what was under way does not undo the stop"
+    );
+}
+
+#[test]
 fn a_header_that_changed_before_play_is_announced_at_start_playing() {
     for (manner, expected) in [
         (

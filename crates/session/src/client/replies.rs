@@ -89,6 +89,7 @@ impl Session {
         self.run = None;
         self.header = Header {
             tag: report.header_incarnation.tag(),
+            may_play_unasked: true,
             ..Header::default()
         };
         self.expect(Awaiting::HeaderData);
@@ -165,8 +166,10 @@ impl Session {
         // Media tagged 0xFF: the server did not wait for StartPlaying after a StreamChange (§8.4).
         if self.run.is_none()
             && self.header.is_complete
+            && self.header.may_play_unasked
             && tag == DataHeader::INCARNATION_STREAM_CHANGE
         {
+            self.header.may_play_unasked = false;
             self.run = Some(Run {
                 tag,
                 is_started: true,

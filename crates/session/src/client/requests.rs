@@ -150,6 +150,7 @@ impl Session {
         let tag = self.options.manner.next_play_tag(self.last_tag);
         let (padding, frame_offset) = self.options.manner.start_playing;
         self.last_tag = Some(tag);
+        self.header.may_play_unasked = false;
         self.run = Some(Run {
             tag,
             is_started: false,

@@ -72,6 +72,8 @@ pub(super) struct Header {
     pub(super) tag: u8,
     pub(super) next_location: u32,
     pub(super) is_complete: bool,
+    /// It came with a StreamChange, and nothing was played since: the server may send media before it is asked (§8.4).
+    pub(super) may_play_unasked: bool,
     pub(super) streams: Vec<u8>,
 }
 
