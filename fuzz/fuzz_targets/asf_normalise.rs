@@ -64,7 +64,6 @@ fuzz_target!(|bytes: &[u8]| {
             last_send_ms = ready.meta.send_ms;
             let size = ready.full.len();
             check(&ready, size);
-            filter.set_clock(ready.meta.send_ms);
             let full = ready.full.to_vec();
             let filtered = filter
                 .packet(&full)

@@ -4,7 +4,7 @@ mod media;
 
 use std::collections::BTreeMap;
 
-use funnel_asf::{MediaObject, Normaliser};
+use funnel_asf::{Layout, MediaObject, Normaliser};
 use media::{GOOD, Packet, Source, file, live, objects, own};
 
 #[test]
@@ -50,6 +50,53 @@ fn a_restarted_source_goes_on_after_its_gap() {
             &packets,
             2,
             gap_ms as i64 + 300,
+        );
+    }
+}
+
+#[test]
+fn one_damaged_presentation_time_makes_no_pause_between_passes() {
+    for wild_ms in [
+        200_000,
+        i32::MAX.cast_unsigned(),
+        1 << 31,
+        u32::MAX - 5_000_000,
+    ] {
+        let mut source = file("av-300k.wmv");
+        let (raw, mut payload) = source
+            .packets
+            .iter_mut()
+            .rev()
+            .find_map(|raw| {
+                let layout = Layout::parse(raw).unwrap();
+                let begun = layout
+                    .payloads()
+                    .iter()
+                    .rfind(|payload| payload.starts_object());
+                Some((raw, begun?.clone()))
+            })
+            .unwrap();
+        let time_ms = payload.time_ms().unwrap();
+        assert!(payload.set_time_ms(raw, time_ms.wrapping_add(wild_ms)));
+        let mut normaliser = Normaliser::new(&source.header);
+        let mut packets = pass(&mut normaliser, &source);
+        let once = packets.len();
+        for _ in 0..3 {
+            normaliser.next_pass();
+            packets.extend(pass(&mut normaliser, &source));
+        }
+        for seam in packets
+            .windows(2)
+            .map(|pair| (pair[0].meta.send_ms, pair[1].meta.send_ms))
+        {
+            assert!(
+                seam.0 <= seam.1 && seam.1 - seam.0 < 4_000,
+                "{wild_ms}: {seam:?}"
+            );
+        }
+        assert!(
+            packets[once].meta.send_ms > 15_000,
+            "the pass has its length"
         );
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Clock {
     trust: Trust,
     /// The source began again: its first packet sets the offset, at least this long after the last.
     restart: Option<u64>,
+    /// The next packet is the first of another pass.
+    begins_pass: bool,
     /// Smallest presentation time of this pass, channel time.
     pass_min_ms: Option<i64>,
 }
@@ -66,6 +68,7 @@ impl Clock {
             sent_ms: 0,
             trust: Trust::Undecided,
             restart: None,
+            begins_pass: false,
             pass_min_ms: None,
         }
     }
@@ -73,19 +76,22 @@ impl Clock {
     /// Places one packet.
     pub(super) fn place(&mut self, times: Times) -> Placed {
         let written = self.unwrap(times.send_ms);
-        let first = self.source_ms.is_none();
         let sane = self.sane(written, &times);
-        let jumped = !first && self.restart.is_none() && self.is_jump(sane);
+        let jumped = self.restart.is_none() && self.is_jump(sane);
         if jumped {
             self.restart = Some(0);
         }
         if let Some(gap_ms) = self.restart.take() {
             let after_sent = (self.sent_ms.saturating_add(gap_ms)) as i64 - sane;
             let presentation = written + times.any_lead_ms.unwrap_or(self.preroll_ms);
+            // Where the presentation times would have it, unless damage makes that a pause nobody waits for.
             self.offset_ms = times
                 .next_ms
-                .map_or(after_sent, |next| after_sent.max(next - presentation));
+                .map(|next| next - presentation)
+                .filter(|offset| (after_sent..=after_sent + AHEAD_MS_MAX).contains(offset))
+                .unwrap_or(after_sent);
         }
+        self.begins_pass = false;
         if sane + self.offset_ms < 0 {
             self.offset_ms = -sane;
         }
@@ -99,23 +105,34 @@ impl Clock {
         }
     }
 
-    /// Notes a presentation time (channel time) of this pass.
+    /// Whether an object shown at `time_ms` (channel time) can belong to the packet placed last; what is far from it is
+    /// damaged and says nothing about where the pass begins and ends.
+    pub(super) fn is_plausible(&self, time_ms: i64) -> bool {
+        (time_ms - self.preroll_ms - self.sent_ms as i64).abs() <= LEAD_MS_MAX
+    }
+
+    /// Notes a plausible presentation time (channel time) of this pass.
     pub(super) fn presented(&mut self, time_ms: i64) {
         self.pass_min_ms = Some(self.pass_min_ms.map_or(time_ms, |least| least.min(time_ms)));
     }
 
     /// The source goes back to its first packet; `next_ms`: where the streams' next objects belong.
     pub(super) fn next_pass(&mut self, next_ms: Option<i64>) {
-        if let (Some(next), Some(least)) = (next_ms, self.pass_min_ms.take()) {
-            self.offset_ms += (next - least).max(1);
+        if self.source_ms.take().is_none() {
+            return;
         }
-        self.source_ms = None;
+        self.begins_pass = true;
+        match (next_ms, self.pass_min_ms.take()) {
+            (Some(next), Some(least)) => self.offset_ms += (next - least).max(1),
+            _ => self.restart = Some(0),
+        }
     }
 
     /// The source was restarted; its first packet goes `gap_ms` after the last one sent.
     pub(super) fn resume(&mut self, gap_ms: u64) {
         self.restart = Some(gap_ms.min(GAP_MS_MAX));
         self.source_ms = None;
+        self.begins_pass = false;
         self.pass_min_ms = None;
         self.trust = Trust::Undecided;
     }
@@ -157,6 +174,10 @@ impl Clock {
     }
 
     fn is_jump(&self, sane: i64) -> bool {
+        if self.begins_pass {
+            let step = sane + self.offset_ms - self.sent_ms as i64;
+            return !(-LEAD_MS_MAX..=AHEAD_MS_MAX).contains(&step);
+        }
         let step = sane - self.source_ms.unwrap_or(sane);
         !(-BACK_MS_MAX..=AHEAD_MS_MAX).contains(&step)
     }
@@ -238,6 +259,45 @@ mod tests {
             (placed.send_ms, placed.offset_ms, placed.jumped),
             (1_080, 0, false)
         );
+    }
+
+    #[test]
+    fn a_pass_that_would_land_far_off_goes_on_after_the_last_packet() {
+        let far = [i64::from(i32::MAX), AHEAD_MS_MAX + 70_000];
+        for (next, least) in far
+            .map(|far| (far, 3_000))
+            .into_iter()
+            .chain([(70_000, -far[0])])
+        {
+            let mut clock = Clock::new(3000);
+            clock.place(times(0, 3000));
+            clock.place(times(60_000, 3000));
+            clock.presented(least);
+            clock.next_pass(Some(next));
+            let placed = clock.place(Times {
+                next_ms: Some(next),
+                ..times(0, 3000)
+            });
+            assert!(placed.jumped);
+            let wanted = if next == 70_000 { 67_000 } else { 60_000 };
+            assert_eq!(placed.offset_ms, wanted, "{next} {least}");
+            assert_eq!(clock.place(times(40, 3000)).send_ms, wanted as u64 + 40);
+        }
+    }
+
+    #[test]
+    fn a_pass_without_any_plausible_time_goes_on_after_the_last_packet() {
+        let mut clock = Clock::new(3000);
+        clock.next_pass(None);
+        assert_eq!(
+            clock.place(times(500, 3000)).send_ms,
+            500,
+            "nothing was sent before"
+        );
+        clock.place(times(9_000, 3000));
+        clock.next_pass(None);
+        assert_eq!(clock.place(times(500, 3000)).send_ms, 9_000);
+        assert_eq!(clock.place(times(700, 3000)).send_ms, 9_200);
     }
 
     #[test]

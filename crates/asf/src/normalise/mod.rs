@@ -239,7 +239,7 @@ impl Normaliser {
                 self.repairs.times_stuck += 1;
             }
             let begun = payload.objects_begun(&self.full);
-            if begun > 0 {
+            if begun > 0 && self.clock.is_plausible(shown_ms) {
                 track.presented(payload, begun, shown_ms);
                 self.clock.presented(shown_ms);
             }
