@@ -1,8 +1,7 @@
 //! A child process that writes ASF to its standard output.
 //!
 //! Its output is read through the ring by a task of its own and handed over in chunks; a few wait at most, then the pipe fills and the
-//! child feels it. Its standard error goes to the log. It leads a process group, so that what it starts can be ended with it: signals are
-//! sent through the shell's `kill`, because a signal to a group has no safe call in std, and a shell is there wherever commands are.
+//! child feels it. Its standard error goes to the log. It leads a process group, so that what it starts can be ended with it.
 
 use std::{
     fs::OpenOptions,
@@ -13,6 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, kill_process_group},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::{Child as Process, Command},
@@ -28,7 +31,7 @@ use crate::lines::{Flood, Lines};
 #[derive(Debug)]
 pub(crate) struct Child {
     process: Process,
-    group: u32,
+    group: Pid,
     chunks: mpsc::Receiver<Vec<u8>>,
     pipe: i32,
     reader: JoinHandle<()>,
@@ -70,6 +73,7 @@ impl Child {
             .spawn()?;
         let group = process
             .id()
+            .and_then(|id| Pid::from_raw(id.try_into().ok()?))
             .ok_or_else(|| io::Error::other("the child has no process id"))?;
         let errors = process
             .stderr
@@ -102,7 +106,7 @@ impl Child {
                     biased;
                     chunk = self.chunks.recv() => return chunk,
                     () = sleep_until(until.into()) => {
-                        signal(self.group, "KILL").await;
+                        signal(self.group, Signal::KILL);
                         self.orphans = Orphans::Killed(Instant::now() + ORPHANS);
                     }
                 },
@@ -120,10 +124,10 @@ impl Child {
         // Nobody listens any more: a reader that waits to hand over ends here.
         self.chunks.close();
         while self.chunks.try_recv().is_ok() {}
-        signal(self.group, "TERM").await;
+        signal(self.group, Signal::TERM);
         let ended = timeout(POLITE, self.process.wait()).await;
         // Always: what the child has started may have let go of its output and ignore requests.
-        signal(self.group, "KILL").await;
+        signal(self.group, Signal::KILL);
         let status = match ended {
             Ok(status) => status.ok(),
             Err(_) => timeout(POLITE, self.process.wait())
@@ -159,7 +163,7 @@ impl Child {
             .and_then(|mut pipe| pipe.write_all(&[0]));
         if woken.is_err() || timeout(POLITE, &mut self.reader).await.is_err() {
             warn!(
-                group = self.group,
+                group = %self.group,
                 "a process that the command left behind still holds its output"
             );
         }
@@ -198,22 +202,10 @@ async fn log_errors(mut errors: Pin<Box<dyn AsyncRead>>, channel: String) {
 }
 
 /// Sends a signal to a process group; nothing to do when the group is gone.
-async fn signal(group: u32, name: &str) {
-    let sent = Command::new("/bin/sh")
-        .args([
-            "-c",
-            "kill -s \"$1\" -- \"-$2\"",
-            "funnel",
-            name,
-            &group.to_string(),
-        ])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .await;
-    if let Err(error) = sent {
-        warn!(group, %error, "cannot send a signal to a command: no shell");
+fn signal(group: Pid, signal: Signal) {
+    match kill_process_group(group, signal) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(error) => warn!(%group, ?signal, %error, "cannot send a signal to a command"),
     }
 }
 

@@ -33,4 +33,4 @@ mod spread;
 mod wants;
 
 pub use crate::inspect::{InspectError, Inspection, inspect, inspect_bytes};
-pub use crate::runtime::{Ingest, IngestError, Source, SourceSpec, spawn};
+pub use crate::runtime::{Ingest, IngestError, Source, SourceSpec, Timing, spawn, spawn_timed};

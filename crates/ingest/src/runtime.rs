@@ -80,11 +80,35 @@ pub struct Ingest {
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// Starts feeding. Returns as soon as the ring stands; sources report through their channels and the log.
+/// How patient ingest is.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// A source that runs only for viewers is stopped or rewound when it had none for this long. The default, 10 s, is enough for a
+    /// player that reconnects, or opens twice as xine does.
+    pub idle: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Starts feeding, with the default [`Timing`]. Returns as soon as the ring stands; sources report through their channels and the log.
 ///
 /// # Errors
 /// When the thread or its ring cannot be made. A source that fails is no error here: it is logged and tried again.
 pub fn spawn(specs: Vec<SourceSpec>) -> Result<Ingest, IngestError> {
+    spawn_timed(specs, Timing::default())
+}
+
+/// The same as [`spawn`] with another timing.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_timed(specs: Vec<SourceSpec>, timing: Timing) -> Result<Ingest, IngestError> {
     let (stop, stopping) = watch::channel(false);
     let (ready, is_ready) = mpsc::sync_channel(1);
     let thread = thread::Builder::new()
@@ -96,7 +120,7 @@ pub fn spawn(specs: Vec<SourceSpec>) -> Result<Ingest, IngestError> {
                 Err(error) => return drop(ready.send(Err(error))),
             };
             drop(ready.send(Ok(())));
-            runtime.block_on(run(specs, Stop(stopping)));
+            runtime.block_on(run(specs, timing, Stop(stopping)));
         })
         .map_err(IngestError::Thread)?;
     let ingest = Ingest {
@@ -142,13 +166,13 @@ impl Stop {
     }
 }
 
-async fn run(specs: Vec<SourceSpec>, stop: Stop) {
+async fn run(specs: Vec<SourceSpec>, timing: Timing, stop: Stop) {
     let tasks: Vec<_> = specs
         .into_iter()
         .map(|spec| {
             (
                 spec.channel.name().to_owned(),
-                tokio_uring::spawn(run_source(spec, stop.clone())),
+                tokio_uring::spawn(run_source(spec, timing, stop.clone())),
             )
         })
         .collect();
@@ -160,8 +184,8 @@ async fn run(specs: Vec<SourceSpec>, stop: Stop) {
     stop.clone().stopped().await;
 }
 
-async fn run_source(spec: SourceSpec, mut stop: Stop) {
-    let wants = Wants::of(&spec.channel);
+async fn run_source(spec: SourceSpec, timing: Timing, mut stop: Stop) {
+    let wants = Wants::of(&spec.channel, timing.idle);
     let feed = Feed::new(&spec);
     match spec.source {
         Source::Command { run } => command::run(run, spec.source_grace, feed, wants, stop).await,

@@ -8,24 +8,24 @@ use std::{
 use funnel_channel::{Channel, Demand, Start};
 use tokio::{sync::watch, time::timeout_at};
 
-/// A source without viewers is stopped or rewound after this: long enough for a player that reconnects, or opens twice as xine does.
-pub(crate) const IDLE: Duration = Duration::from_secs(10);
-
 /// Waits for demand. Each clone waits for itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Wants {
     channel: Arc<Channel>,
+    idle: Duration,
     bell: watch::Receiver<()>,
 }
 
 impl Wants {
-    pub(crate) fn of(channel: &Arc<Channel>) -> Self {
+    /// Viewers of `channel`; it is idle when it had none for `idle`.
+    pub(crate) fn of(channel: &Arc<Channel>, idle: Duration) -> Self {
         let (ring, bell) = watch::channel(());
         channel.on_demand(Box::new(move || {
             ring.send_replace(());
         }));
         Self {
             channel: Arc::clone(channel),
+            idle,
             bell,
         }
     }
@@ -68,10 +68,10 @@ impl Wants {
         }
     }
 
-    /// Waits until nobody has been playing, and nobody new has asked, for [`IDLE`].
+    /// Waits until nobody has been playing, and nobody new has asked, for the idle time.
     pub(crate) async fn idle(&mut self) {
         let mut seen = self.now();
-        let mut idle_at = Instant::now() + IDLE;
+        let mut idle_at = Instant::now() + self.idle;
         loop {
             if seen.viewers > 0 {
                 self.changed().await;
@@ -80,7 +80,7 @@ impl Wants {
             }
             let now = self.now();
             if now != seen {
-                idle_at = Instant::now() + IDLE;
+                idle_at = Instant::now() + self.idle;
             }
             seen = now;
         }

@@ -11,7 +11,7 @@ use std::{
 
 use common::*;
 use funnel_channel::{Air, Channel, Start};
-use funnel_ingest::{Source, SourceSpec, spawn};
+use funnel_ingest::{Source, SourceSpec, Timing, spawn, spawn_timed};
 use tempfile::TempDir;
 
 fn scratch() -> (TempDir, String) {
@@ -215,13 +215,16 @@ fn a_command_is_stopped_when_its_viewers_are_gone_and_returns_with_the_next() {
     let file = media_arg("metadata-unicode.wmv");
     let channel = channel("on-demand", Start::FirstViewer);
     let script = format!("echo $$ >> {path}/runs; cat {file}; exec sleep 1000");
-    let ingest = spawn(vec![spec(&channel, shell(&script))]).expect("a ring");
+    let timing = Timing {
+        idle: Duration::from_millis(1500),
+    };
+    let specs = vec![spec(&channel, shell(&script))];
+    let ingest = spawn_timed(specs, timing).expect("a ring");
     channel.ask_header();
     let mut viewer = Viewer::join(&channel, 1);
     channel.viewer_started();
     viewer.read_until("some packets", |viewer| viewer.objects.len() > 10);
     channel.viewer_left();
-    // Ten seconds without anybody.
     wait_for_air(&channel, Air::Ready);
     let pid = lines(&format!("{path}/runs")).pop().expect("it ran");
     assert!(!runs(&pid), "the command was ended");
