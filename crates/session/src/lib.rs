@@ -12,5 +12,5 @@ pub mod client;
 pub mod server;
 pub mod url;
 
-pub use funnel_asf::{Selection, Thinning};
+pub use funnel_asf::{Filter, Header, Selection, Thinning};
 pub use funnel_wire::mms::{ClientLog, HResult};

@@ -1,0 +1,617 @@
+//! The engine itself: connections come and go, sessions speak, channels change, viewers fall due.
+//!
+//! What a viewer is sent in a turn is decided in `sends.rs`; here is everything that may be slow.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use funnel_session::HResult;
+use funnel_session::server::{Input, OpenRequest, Session, Settings};
+use slab::Slab;
+
+use crate::admission::Admission;
+use crate::control::{self, Taken};
+use crate::feeds::Feeds;
+use crate::report::{Counters, Reason, Report};
+use crate::sends::{Guards, Sends, Spare};
+use crate::stations::{Answer, Served, Station};
+use crate::viewer::{Flight, Open, Opening, Viewer};
+use crate::wheel::Wheel;
+
+/// What an engine is made with.
+pub struct EngineConfig {
+    /// What all sessions have in common.
+    pub settings: Arc<Settings>,
+    /// The server's ceilings.
+    pub admission: Arc<Admission>,
+    /// Finds a channel by a name a player gave.
+    pub lookup: Lookup,
+    /// Connections this engine takes at most.
+    pub viewers_max: usize,
+    /// Filtered logs per channel.
+    pub selections_max: usize,
+    /// Sends per turn; the ring's submission queue.
+    pub sends_max: usize,
+    /// Bytes per visit to a viewer.
+    pub visit_bytes_max: u64,
+}
+
+/// Finds a channel by name.
+pub type Lookup = Box<dyn Fn(&str) -> Option<Served>>;
+
+/// Names a connection. The index is below `viewers_max` and reused; the generation is not.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Key {
+    /// Place in the engine's table.
+    pub index: u32,
+    /// Tells this connection from earlier ones at the same place.
+    pub generation: u32,
+}
+
+/// What the owner has to do with a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// Tell [`Engine::writable`] when its socket takes bytes again.
+    AwaitWritable(Key),
+    /// Close it, after what was sent. The key is void.
+    Close(Key),
+    /// Close it at once. The key is void.
+    Abort(Key),
+}
+
+/// One core's viewers. See the crate's documentation for the contract.
+pub struct Engine {
+    pub(crate) config: EngineConfig,
+    pub(crate) viewers: Slab<Viewer>,
+    pub(crate) stations: Vec<Station>,
+    pub(crate) feeds: Feeds,
+    wheel: Wheel,
+    /// Viewers to look at in the next turn.
+    ready: Vec<u32>,
+    /// The list that becomes `ready` when this turn's is taken.
+    spare_list: Vec<u32>,
+    visits: Vec<u32>,
+    /// Feeds viewers left while trains were coupled.
+    released: Vec<u32>,
+    spare: Option<Spare>,
+    actions: Vec<Action>,
+    reports: Vec<Report>,
+    counters: Counters,
+    next_generation: u32,
+    pub(crate) draining: bool,
+}
+
+impl Engine {
+    /// An engine without viewers. `now` is the beginning of its time.
+    pub fn new(config: EngineConfig, now: Instant) -> Self {
+        let mut wheel = Wheel::new(now);
+        wheel.reserve(config.viewers_max);
+        let list = || Vec::with_capacity(config.viewers_max);
+        Self {
+            viewers: Slab::with_capacity(config.viewers_max.min(VIEWERS_AT_START)),
+            stations: Vec::new(),
+            feeds: Feeds::default(),
+            wheel,
+            ready: list(),
+            spare_list: list(),
+            visits: list(),
+            released: Vec::new(),
+            spare: None,
+            actions: Vec::new(),
+            reports: Vec::new(),
+            counters: Counters::default(),
+            next_generation: 0,
+            draining: false,
+            config,
+        }
+    }
+
+    /// A connection was accepted. `random` must be unpredictable. `None`: no place left, abort it.
+    pub fn accept(&mut self, now: Instant, peer: SocketAddr, random: u64) -> Option<Key> {
+        if self.viewers.len() >= self.config.viewers_max || self.draining {
+            return None;
+        }
+        let generation = self.next_generation;
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let session = Session::new(Arc::clone(&self.config.settings), random, now);
+        let index =
+            u32::try_from(self.viewers.insert(Viewer::new(generation, peer, session))).ok()?;
+        self.counters.accepted += 1;
+        self.pump(index, now);
+        Some(Key { index, generation })
+    }
+
+    /// Bytes came from a player.
+    pub fn received(&mut self, now: Instant, key: Key, bytes: &[u8]) {
+        let Some(index) = self.find(key) else { return };
+        self.feed(index, now, Input::Received(bytes));
+    }
+
+    /// The player closed its side (`result` 0) or its socket failed (`-errno`).
+    pub fn hung_up(&mut self, key: Key, result: i32) {
+        let Some(index) = self.find(key) else { return };
+        let reason = match result {
+            0 => Reason::PeerClosed,
+            // Gone without a word is a player's usual way to leave (protocol page §5.25).
+            errno if [-ECONNRESET, -EPIPE].contains(&errno) => Reason::PeerClosed,
+            errno => Reason::Kernel(-errno),
+        };
+        self.remove(
+            index,
+            reason,
+            if result == 0 {
+                Action::Close
+            } else {
+                Action::Abort
+            },
+        );
+    }
+
+    /// The socket takes bytes again.
+    pub fn writable(&mut self, now: Instant, key: Key) {
+        let Some(index) = self.find(key) else { return };
+        let viewer = &mut self.viewers[index as usize];
+        if let Some(since) = viewer.blocked.take() {
+            let stalled =
+                u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX);
+            viewer.stats.lag_ms_max = viewer.stats.lag_ms_max.max(stalled);
+        }
+        if let Some(media) = &mut viewer.media {
+            media.lagged = true;
+            media.next_visit = now;
+        }
+        self.queue(index);
+    }
+
+    /// The kernel's answer to a send: bytes taken, or `-errno`.
+    pub fn sent(&mut self, now: Instant, key: Key, result: i32) {
+        let Some(index) = self.find(key) else { return };
+        let viewer = &mut self.viewers[index as usize];
+        let sent = match usize::try_from(result) {
+            Ok(sent) => sent,
+            Err(_) if result == -EAGAIN => 0,
+            Err(_) => return self.hung_up(key, result),
+        };
+        let feeds = &mut self.feeds;
+        let taken = control::settle(viewer, sent, now, &mut self.counters, |train, look| {
+            feeds.with_pinned(train.feed, look)
+        });
+        match taken {
+            Taken::Whole => {
+                let more = viewer.has_urgent() || viewer.closing.is_some();
+                if more
+                    || viewer
+                        .media
+                        .as_ref()
+                        .is_some_and(|media| media.next_visit <= now)
+                {
+                    self.queue(index);
+                }
+            }
+            Taken::Part => {
+                viewer.blocked = Some(now);
+                self.counters.short_sends += 1;
+                self.actions.push(Action::AwaitWritable(key));
+                self.sleep(index);
+            }
+            Taken::Torn => {
+                self.counters.torn += 1;
+                self.remove(index, Reason::Lag(Duration::ZERO), Action::Abort);
+            }
+        }
+    }
+
+    /// Ends every session in the protocol's way; nobody is accepted any more. Done when [`Engine::is_empty`].
+    pub fn drain(&mut self, now: Instant) {
+        self.draining = true;
+        for index in self.indices() {
+            self.feed(index, now, Input::Shutdown);
+        }
+    }
+
+    /// Begins a turn: looks at channels and timers, pins the logs, and returns the sends that are due and when to wake.
+    pub fn begin(&mut self, now: Instant) -> (Guards<'_>, Sends<'_>, Option<Instant>) {
+        while let Some(feed) = self.released.pop() {
+            self.feeds.release(feed);
+        }
+        self.feeds.sweep();
+        self.look_at_stations(now);
+        self.wheel.expire(now, &mut self.visits);
+        while let Some(index) = self.visits.pop() {
+            self.queue(index);
+        }
+        let mut due = std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare_list));
+        for &index in &due {
+            if let Some(viewer) = self.viewers.get_mut(index as usize) {
+                viewer.queued = false;
+                self.attend(index, now);
+            }
+        }
+        due.clear();
+        self.spare_list = due;
+        if self.feeds.len() > 0 {
+            self.feeds.refresh(now);
+        }
+        let wake = if self.ready.is_empty() {
+            self.wheel.next_deadline()
+        } else {
+            Some(now)
+        };
+        let mut pinned: Vec<Option<crate::feeds::Pinned<'_>>> =
+            self.spare.take().map(|spare| spare.0).unwrap_or_default();
+        if !self.visits.is_empty() {
+            self.feeds.pin(&mut pinned);
+        }
+        let sends = Sends {
+            viewers: &mut self.viewers,
+            stations: &self.stations,
+            visits: &mut self.visits,
+            ready: &mut self.ready,
+            released: &mut self.released,
+            wheel: &mut self.wheel,
+            counters: &mut self.counters,
+            now,
+            sends_max: self.config.sends_max,
+            visit_bytes_max: self.config.visit_bytes_max,
+        };
+        (Guards { pinned }, sends, wake)
+    }
+
+    /// Ends a turn: takes back what [`Guards::release`] returned.
+    pub fn end(&mut self, spare: Spare) {
+        self.spare = Some(spare);
+    }
+
+    /// What the owner has to do, each once.
+    pub fn actions(&mut self) -> std::vec::Drain<'_, Action> {
+        self.actions.drain(..)
+    }
+
+    /// What there is to log, each once.
+    pub fn reports(&mut self) -> std::vec::Drain<'_, Report> {
+        self.reports.drain(..)
+    }
+
+    /// Totals since the start, and what is now.
+    pub fn counters(&self) -> Counters {
+        let playing = self
+            .viewers
+            .iter()
+            .filter(|(_, viewer)| viewer.media.is_some())
+            .count();
+        Counters {
+            connections: self.viewers.len() as u64,
+            playing: playing as u64,
+            ..self.counters
+        }
+    }
+
+    /// Whether no connection is left.
+    pub fn is_empty(&self) -> bool {
+        self.viewers.is_empty()
+    }
+
+    /// Logs held open now: one per channel with viewers, and one per selection.
+    pub fn feeds_count(&self) -> usize {
+        self.feeds.len()
+    }
+
+    // ---- channels -----------------------------------------------------------------------------------------------
+
+    fn look_at_stations(&mut self, now: Instant) {
+        for station in 0..self.stations.len() {
+            if self.stations[station].members > 0 && self.stations[station].look() {
+                self.on_station_change(u32::try_from(station).unwrap_or(u32::MAX), now);
+            }
+        }
+    }
+
+    /// A channel changed: answers who waits for it, tells who does not play of a new header, wakes who waits for media.
+    fn on_station_change(&mut self, station: u32, now: Instant) {
+        for index in self.indices() {
+            let viewer = &self.viewers[index as usize];
+            if viewer
+                .opening
+                .as_ref()
+                .is_some_and(|opening| opening.station == station)
+            {
+                self.answer(index, now);
+            } else if viewer
+                .open
+                .as_ref()
+                .is_some_and(|open| open.station == station)
+            {
+                if viewer.media.is_none() {
+                    self.follow_header(index, now);
+                }
+                self.queue(index);
+            }
+        }
+    }
+
+    /// Tells a viewer's session when its channel has got another header than the player has. Whether it did.
+    pub(crate) fn follow_header(&mut self, index: u32, now: Instant) -> bool {
+        let viewer = &mut self.viewers[index as usize];
+        let Some(open) = viewer.open.as_mut() else {
+            return false;
+        };
+        let station = &self.stations[open.station as usize];
+        let (Some(epoch), Some(opened)) = (&station.snapshot.epoch, station.opened()) else {
+            return false;
+        };
+        if epoch.number == open.epoch.number {
+            return false;
+        }
+        let changed = epoch.header != open.epoch.header;
+        open.epoch = Arc::clone(epoch);
+        if changed {
+            self.feed(index, now, Input::HeaderChanged(opened));
+        }
+        changed
+    }
+
+    pub(crate) fn on_open(&mut self, index: u32, request: OpenRequest, now: Instant) {
+        self.leave_channel(index);
+        let found = request
+            .names
+            .iter()
+            .find_map(|name| (self.config.lookup)(name));
+        let refusal = match &found {
+            _ if self.draining => Some(HResult::NS_E_NO_NEW_CONNECTIONS),
+            None => Some(HResult::NS_E_FILE_NOT_FOUND),
+            Some(_) => None,
+        };
+        let (Some(served), None) = (found, refusal) else {
+            return self.refuse(
+                index,
+                request.raw,
+                refusal.unwrap_or(HResult::NS_E_FILE_NOT_FOUND),
+                now,
+            );
+        };
+        let until = now + served.tuning.open_wait;
+        let station = self.station(served);
+        self.viewers[index as usize].opening = Some(Box::new(Opening {
+            station,
+            until,
+            wanted: request.raw,
+        }));
+        self.stations[station as usize].members += 1;
+        self.stations[station as usize].served.channel.ask_header();
+        self.stations[station as usize].look();
+        self.answer(index, now);
+    }
+
+    /// Answers a viewer who waits for a channel, if the channel is there.
+    fn answer(&mut self, index: u32, now: Instant) {
+        let viewer = &mut self.viewers[index as usize];
+        let Some(opening) = &viewer.opening else {
+            return;
+        };
+        let station = &self.stations[opening.station as usize];
+        match station.answer() {
+            Answer::Wait if now < opening.until => self.sleep(index),
+            Answer::Wait => self.refuse_opening(index, HResult::NS_E_PUBLISHING_POINT_STOPPED, now),
+            Answer::Refuse(hr) => self.refuse_opening(index, hr, now),
+            Answer::Open(opened) => match self
+                .config
+                .admission
+                .admit(viewer.peer.ip(), opened.bit_rate)
+            {
+                Err(hr) => self.refuse_opening(index, hr, now),
+                Ok(permit) => {
+                    let Some(epoch) = station.snapshot.epoch.clone() else {
+                        return;
+                    };
+                    viewer.open = Some(Box::new(Open {
+                        station: opening.station,
+                        epoch,
+                        _permit: permit,
+                    }));
+                    viewer.opening = None;
+                    self.reports.push(Report::Opened {
+                        peer: viewer.peer,
+                        agent: viewer.session.agent().to_owned(),
+                        channel: station.served.channel.name().to_owned(),
+                    });
+                    self.feed(index, now, Input::Opened(Ok(opened)));
+                }
+            },
+        }
+    }
+
+    fn refuse_opening(&mut self, index: u32, hr: HResult, now: Instant) {
+        if let Some(opening) = self.viewers[index as usize].opening.take() {
+            self.stations[opening.station as usize].members -= 1;
+            self.refuse(index, opening.wanted, hr, now);
+        }
+    }
+
+    fn refuse(&mut self, index: u32, wanted: String, hr: HResult, now: Instant) {
+        let viewer = &self.viewers[index as usize];
+        self.counters.refused += 1;
+        self.reports.push(Report::Refused {
+            peer: viewer.peer,
+            agent: viewer.session.agent().to_owned(),
+            wanted,
+            hr,
+        });
+        self.feed(index, now, Input::Opened(Err(hr)));
+    }
+
+    fn station(&mut self, served: Served) -> u32 {
+        let known = self
+            .stations
+            .iter()
+            .position(|station| Arc::ptr_eq(&station.served.channel, &served.channel));
+        let position = known.unwrap_or_else(|| {
+            self.stations.push(Station::new(served));
+            self.stations.len() - 1
+        });
+        u32::try_from(position).unwrap_or(u32::MAX)
+    }
+
+    /// Lets the viewer's channel go, with everything that belongs to it.
+    fn leave_channel(&mut self, index: u32) {
+        self.stop_media(index);
+        let viewer = &mut self.viewers[index as usize];
+        let opening = viewer.opening.take().map(|opening| opening.station);
+        let open = viewer.open.take().map(|open| open.station);
+        for station in opening.into_iter().chain(open) {
+            self.stations[station as usize].members -= 1;
+        }
+    }
+
+    // ---- one viewer ---------------------------------------------------------------------------------------------
+
+    /// Looks at a viewer whose time has come; puts it on the list of visits if something is to be sent.
+    fn attend(&mut self, index: u32, now: Instant) {
+        let viewer = &self.viewers[index as usize];
+        if viewer.session_wake.is_some_and(|at| at <= now) {
+            self.feed(index, now, Input::Timeout);
+        }
+        if !self.give_up(index, now) {
+            return;
+        }
+        self.answer(index, now);
+        self.attend_media(index, now);
+        let Some(viewer) = self.viewers.get(index as usize) else {
+            return;
+        };
+        if let Some((hr, _)) = viewer
+            .closing
+            .filter(|_| !viewer.has_urgent() && matches!(viewer.flight, Flight::None))
+        {
+            return self.remove(index, Reason::Closed(hr), Action::Close);
+        }
+        if viewer.may_send(now) {
+            self.visits.push(index);
+        } else {
+            self.sleep(index);
+        }
+    }
+
+    /// Closes a viewer that stalls for too long or does not take its last messages. Whether it is still there.
+    fn give_up(&mut self, index: u32, now: Instant) -> bool {
+        let Some(viewer) = self.viewers.get_mut(index as usize) else {
+            return false;
+        };
+        let limit = viewer.open.as_ref().map(|open| {
+            self.stations[open.station as usize]
+                .served
+                .tuning
+                .lag_disconnect
+        });
+        let limit = limit.unwrap_or(UNSENT_MAX);
+        let stalled = viewer
+            .blocked
+            .map(|since| now.saturating_duration_since(since));
+        if let Some(stalled) = stalled.filter(|stalled| *stalled >= limit) {
+            viewer.stats.lag_ms_max = viewer
+                .stats
+                .lag_ms_max
+                .max(u64::try_from(stalled.as_millis()).unwrap_or(u64::MAX));
+            self.counters.lag_closed += 1;
+            self.remove(index, Reason::Lag(stalled), Action::Abort);
+            return false;
+        }
+        if viewer.closing.is_some_and(|(_, until)| until <= now) {
+            self.remove(index, Reason::Unflushed, Action::Abort);
+            return false;
+        }
+        true
+    }
+
+    pub(crate) fn sleep(&mut self, index: u32) {
+        let viewer = &self.viewers[index as usize];
+        let limit = viewer.open.as_ref().map_or(UNSENT_MAX, |open| {
+            self.stations[open.station as usize]
+                .served
+                .tuning
+                .lag_disconnect
+        });
+        match viewer.deadline(Some(limit)) {
+            Some(deadline) => self.wheel.set(index, deadline),
+            None => self.wheel.cancel(index),
+        }
+    }
+
+    pub(crate) fn queue(&mut self, index: u32) {
+        if let Some(viewer) = self
+            .viewers
+            .get_mut(index as usize)
+            .filter(|viewer| !viewer.queued)
+        {
+            viewer.queued = true;
+            self.ready.push(index);
+        }
+    }
+
+    /// Gives a session one input and does what it says.
+    pub(crate) fn feed(&mut self, index: u32, now: Instant, input: Input<'_>) {
+        let Some(viewer) = self.viewers.get_mut(index as usize) else {
+            return;
+        };
+        if let Err(error) = viewer.session.handle_input(now, input) {
+            self.counters.faults += 1;
+            return self.remove(index, Reason::PeerFault(error.to_string()), Action::Abort);
+        }
+        self.pump(index, now);
+    }
+
+    pub(crate) fn report(&mut self, report: Report) {
+        self.reports.push(report);
+    }
+
+    fn remove(&mut self, index: u32, reason: Reason, action: fn(Key) -> Action) {
+        let Some(viewer) = self.viewers.get(index as usize) else {
+            return;
+        };
+        let key = Key {
+            index,
+            generation: viewer.generation,
+        };
+        let channel = viewer.open.as_ref().map(|open| {
+            self.stations[open.station as usize]
+                .served
+                .channel
+                .name()
+                .to_owned()
+        });
+        let report = Report::Left {
+            peer: viewer.peer,
+            agent: viewer.session.agent().to_owned(),
+            channel,
+            reason,
+            stats: viewer.stats,
+        };
+        self.leave_channel(index);
+        self.wheel.cancel(index);
+        self.viewers.remove(index as usize);
+        self.reports.push(report);
+        self.actions.push(action(key));
+    }
+
+    fn find(&self, key: Key) -> Option<u32> {
+        let viewer = self.viewers.get(key.index as usize)?;
+        (viewer.generation == key.generation).then_some(key.index)
+    }
+
+    fn indices(&self) -> Vec<u32> {
+        self.viewers
+            .iter()
+            .filter_map(|(index, _)| u32::try_from(index).ok())
+            .collect()
+    }
+}
+
+/// Slots made before the first viewer comes; the table doubles from there.
+const VIEWERS_AT_START: usize = 1024;
+/// How long a player that has nothing open may take nothing of what it is sent.
+const UNSENT_MAX: Duration = Duration::from_secs(10);
+
+// Linux errno values (asm-generic/errno.h); the engine is told results, it makes no system calls.
+const EAGAIN: i32 = 11;
+const EPIPE: i32 = 32;
+const ECONNRESET: i32 = 104;

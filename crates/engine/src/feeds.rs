@@ -1,0 +1,304 @@
+//! The logs this shard reads: each channel's own, and one filtered log per selection its viewers made.
+//!
+//! A filtered log is written by this shard from the channel's log and keeps its numbering, so that a change of selection
+//! is a translation of the cursor (DESIGN §6.12). It lives as long as somebody here reads it. Which form of a packet TCP
+//! viewers get is decided here, once per packet and shard: stripped where the padding is above 5 % (DESIGN §5).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use funnel_channel::{Entry, Epoch, Form, Guard, LogConfig, Publisher, Reader, log};
+use funnel_session::{Filter, Header, Selection};
+use slab::Slab;
+
+use crate::stations::Tuning;
+
+#[derive(Debug, Default)]
+pub(crate) struct Feeds {
+    feeds: Slab<Feed>,
+    /// Feeds that lost a user since the last sweep.
+    released: Vec<u32>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Feed {
+    station: u32,
+    epoch: Arc<Epoch>,
+    reader: Reader,
+    users: u32,
+    selection: Option<Selection>,
+    filtered: Option<Box<Filtered>>,
+    form: Form,
+    /// Packets before this one have been looked at.
+    seen: u64,
+    full_bytes: u64,
+    stripped_bytes: u64,
+}
+
+/// The writing side of a filtered log.
+struct Filtered {
+    base: u32,
+    filter: Filter,
+    publisher: Option<Publisher>,
+    next: u64,
+}
+
+impl std::fmt::Debug for Filtered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Filtered")
+            .field("base", &self.base)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A log pinned for one turn, and what trains need to know of it.
+pub(crate) struct Pinned<'e> {
+    pub(crate) guard: Guard<'e>,
+    pub(crate) station: u32,
+    pub(crate) form: Form,
+}
+
+impl Feeds {
+    /// The feed for a selection of an epoch, for one more user. `None` when the log has no reader place left or the header
+    /// cannot be read.
+    pub(crate) fn acquire(
+        &mut self,
+        station: u32,
+        epoch: &Arc<Epoch>,
+        selection: Selection,
+        tuning: &Tuning,
+        selections_max: usize,
+    ) -> Option<u32> {
+        if selection.covers(epoch.streams) {
+            return self.acquire_base(station, epoch);
+        }
+        let selection = selection.within(epoch.streams);
+        let of_epoch = |feed: &Feed| Arc::ptr_eq(&feed.epoch, epoch) && feed.selection.is_some();
+        if let Some((index, feed)) = self
+            .feeds
+            .iter_mut()
+            .find(|(_, feed)| of_epoch(feed) && feed.selection == Some(selection))
+        {
+            feed.users += 1;
+            return u32::try_from(index).ok();
+        }
+        if self.feeds.iter().filter(|(_, feed)| of_epoch(feed)).count() >= selections_max {
+            return self.acquire_base(station, epoch); // beyond the ceiling everything is sent (DESIGN §6.12)
+        }
+        let base = self.acquire_base(station, epoch)?;
+        let filtered = self.filter(base, epoch, selection, tuning);
+        if filtered.is_none() {
+            self.release(base);
+        }
+        let (filtered, reader) = filtered?;
+        Some(self.insert(Feed {
+            filtered: Some(filtered),
+            selection: Some(selection),
+            ..Feed::new(station, epoch, reader)
+        }))
+    }
+
+    fn acquire_base(&mut self, station: u32, epoch: &Arc<Epoch>) -> Option<u32> {
+        if let Some((index, feed)) = self
+            .feeds
+            .iter_mut()
+            .find(|(_, feed)| Arc::ptr_eq(&feed.epoch, epoch) && feed.selection.is_none())
+        {
+            feed.users += 1;
+            return u32::try_from(index).ok();
+        }
+        let reader = epoch.log.reader()?;
+        Some(self.insert(Feed::new(station, epoch, reader)))
+    }
+
+    fn filter(
+        &mut self,
+        base: u32,
+        epoch: &Arc<Epoch>,
+        selection: Selection,
+        tuning: &Tuning,
+    ) -> Option<(Box<Filtered>, Reader)> {
+        let header = Header::parse(&epoch.header).ok()?;
+        let next = self.feeds[base as usize].reader.pin().head();
+        let config = LogConfig {
+            packet_bytes: epoch.packet_bytes,
+            retain: tuning.retain,
+            bytes_max: tuning.log_bytes_max,
+            readers_max: 1,
+            first_seq: next,
+        };
+        let (publisher, log) = log(config).ok()?;
+        let reader = log.reader()?;
+        let filtered = Filtered {
+            base,
+            filter: Filter::new(&header, selection),
+            publisher: Some(publisher),
+            next,
+        };
+        Some((Box::new(filtered), reader))
+    }
+
+    fn insert(&mut self, feed: Feed) -> u32 {
+        u32::try_from(self.feeds.insert(feed))
+            .expect("fewer feeds than viewers, and those are counted in 32 bits")
+    }
+
+    /// One user less; the feed goes at the next [`Feeds::sweep`].
+    pub(crate) fn release(&mut self, feed: u32) {
+        self.released.push(feed);
+    }
+
+    /// Lets feeds go that nobody uses any more. Not while results of sends are outstanding.
+    pub(crate) fn sweep(&mut self) {
+        while let Some(index) = self.released.pop() {
+            let Some(feed) = self.feeds.get_mut(index as usize) else {
+                continue;
+            };
+            feed.users -= 1;
+            if feed.users == 0 {
+                let feed = self.feeds.remove(index as usize);
+                if let Some(filtered) = feed.filtered {
+                    self.released.push(filtered.base);
+                }
+            }
+        }
+    }
+
+    /// Brings the filtered logs up to date and looks at the padding of new packets.
+    pub(crate) fn refresh(&mut self, now: Instant) {
+        for index in 0..self.feeds.capacity() {
+            let Some(mut filtered) = self
+                .feeds
+                .get_mut(index)
+                .and_then(|feed| feed.filtered.take())
+            else {
+                continue;
+            };
+            if let Some(base) = self.feeds.get_mut(filtered.base as usize) {
+                filtered.follow(now, &base.reader.pin());
+            }
+            self.feeds[index].filtered = Some(filtered);
+        }
+        for (_, feed) in &mut self.feeds {
+            feed.classify();
+        }
+    }
+
+    /// Pins every feed, at its own index.
+    pub(crate) fn pin<'e>(&'e mut self, pinned: &mut Vec<Option<Pinned<'e>>>) {
+        for (index, feed) in &mut self.feeds {
+            pinned.resize_with(index, || None);
+            pinned.push(Some(Pinned {
+                station: feed.station,
+                form: feed.form,
+                guard: feed.reader.pin(),
+            }));
+        }
+    }
+
+    /// Pins one feed, outside of a turn.
+    pub(crate) fn with_pinned(&mut self, feed: u32, look: &mut dyn FnMut(&Guard<'_>)) {
+        if let Some(feed) = self.feeds.get_mut(feed as usize) {
+            look(&feed.reader.pin());
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.feeds.len()
+    }
+}
+
+impl Feed {
+    fn new(station: u32, epoch: &Arc<Epoch>, reader: Reader) -> Self {
+        Self {
+            station,
+            epoch: Arc::clone(epoch),
+            reader,
+            users: 1,
+            selection: None,
+            filtered: None,
+            form: Form::Full,
+            seen: 0,
+            full_bytes: 0,
+            stripped_bytes: 0,
+        }
+    }
+
+    /// Adds the new packets to the padding's running share.
+    fn classify(&mut self) {
+        let guard = self.reader.pin();
+        let from = self
+            .seen
+            .max(guard.head())
+            .max(guard.tail().saturating_sub(CLASSIFIED_MAX));
+        for packet in (from..guard.tail()).filter_map(|seq| guard.packet(seq)) {
+            self.full_bytes += packet.bytes(Form::Full, false).len() as u64;
+            self.stripped_bytes += packet.bytes(Form::Stripped, false).len() as u64;
+        }
+        self.seen = guard.tail();
+        if self.full_bytes > CLASSIFIED_BYTES {
+            self.full_bytes /= 2;
+            self.stripped_bytes /= 2;
+        }
+        // Above 5 % of padding: stripped < 95 % of full.
+        self.form = if self.stripped_bytes * 20 < self.full_bytes * 19 {
+            Form::Stripped
+        } else {
+            Form::Full
+        };
+    }
+}
+
+impl Filtered {
+    /// Filters what the base log has got since the last time.
+    fn follow(&mut self, now: Instant, base: &Guard<'_>) {
+        let Some(publisher) = &mut self.publisher else {
+            return;
+        };
+        // Left behind by the base log (this shard slept): the numbers stay, their packets are absent.
+        while self.next < base.head() {
+            if publisher.publish_absent(now).is_err() {
+                return;
+            }
+            self.next += 1;
+        }
+        for _ in 0..FILTERED_PER_TURN {
+            let Some(packet) = base.packet(self.next) else {
+                break;
+            };
+            self.filter.set_clock(packet.send_ms());
+            let published = match self.filter.packet(packet.bytes(Form::Full, false)) {
+                Ok(Some(ready)) => publisher.publish(
+                    packet.published_at(),
+                    Entry {
+                        full: ready.full,
+                        stripped: ready.stripped,
+                        join: ready.join,
+                        join_stripped: ready.join_stripped,
+                        send_ms: packet.send_ms(),
+                        due_ms: packet.due_ms(),
+                        clean_point: ready.meta.clean_point,
+                        join_done: ready.meta.join_done,
+                    },
+                ),
+                // Nothing of this packet is selected; ingest let no damaged packet into the base log.
+                Ok(None) | Err(_) => publisher.publish_absent(packet.published_at()),
+            };
+            if published.is_err() {
+                break; // the ceiling: our own guard of the last turn is gone by the next
+            }
+            self.next += 1;
+        }
+        if base.ended() && self.next >= base.tail() {
+            self.publisher = None; // dropping it ends the log
+        }
+    }
+}
+
+/// Packets looked at per turn and feed for their padding.
+const CLASSIFIED_MAX: u64 = 256;
+/// Bytes after which older packets count half.
+const CLASSIFIED_BYTES: u64 = 1 << 20;
+/// Packets filtered per turn and selection; a new selection catches up over a few turns.
+const FILTERED_PER_TURN: usize = 2048;

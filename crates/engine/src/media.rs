@@ -1,0 +1,224 @@
+//! What sessions tell the engine, and the beginning and end of media.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use funnel_channel::Start;
+use funnel_session::server::{Event, Input, Output, Play};
+use funnel_session::{HResult, Selection};
+
+use crate::engine::Engine;
+use crate::pacing::FastStart;
+use crate::report::Report;
+use crate::viewer::{Media, UNJOINED};
+
+impl Engine {
+    /// Does what a viewer's session says until it is idle.
+    pub(crate) fn pump(&mut self, index: u32, now: Instant) {
+        loop {
+            let Some(viewer) = self.viewers.get_mut(index as usize) else {
+                return;
+            };
+            match viewer.session.poll_output() {
+                Output::Send(message) => viewer.control.push_back(message.into()),
+                Output::Event(event) => self.on_event(index, event, now),
+                Output::Idle { wake_at } => {
+                    viewer.session_wake = wake_at.map(|(at, _)| at);
+                    break;
+                }
+            }
+        }
+        self.queue(index);
+    }
+
+    fn on_event(&mut self, index: u32, event: Event, now: Instant) {
+        match event {
+            Event::Open(request) => self.on_open(index, request, now),
+            Event::Play(play) => self.on_play(index, &play, now),
+            Event::Select(selection) => self.on_select(index, selection),
+            Event::StopMedia => self.stop_media(index),
+            Event::ClientLog(log) => {
+                let viewer = &self.viewers[index as usize];
+                let channel = viewer.open.as_ref().map(|open| {
+                    self.stations[open.station as usize]
+                        .served
+                        .channel
+                        .name()
+                        .to_owned()
+                });
+                let report = Report::ClientLog {
+                    peer: viewer.peer,
+                    channel: channel.unwrap_or_default(),
+                    log,
+                };
+                self.report(report);
+            }
+            Event::Close(hr) => {
+                self.stop_media(index);
+                self.viewers[index as usize].closing = Some((hr, now + FLUSH_MAX));
+            }
+        }
+    }
+
+    fn on_play(&mut self, index: u32, play: &Play, now: Instant) {
+        self.stop_media(index);
+        let viewer = &mut self.viewers[index as usize];
+        let Some(open) = &viewer.open else { return };
+        let station = &self.stations[open.station as usize];
+        let mut media = Media::new(play, viewer.sequence, now);
+        media.fast_start = FastStart::new(
+            &play.accel,
+            open.epoch.bit_rate,
+            station.served.tuning.train,
+            now,
+        );
+        viewer.media = Some(Box::new(media));
+        viewer.control.shrink_to_fit();
+        station.served.channel.viewer_started();
+    }
+
+    /// A stream switch while playing: the other log takes over at its next clean point (protocol page §5.15).
+    fn on_select(&mut self, index: u32, selection: Selection) {
+        let viewer = &self.viewers[index as usize];
+        let (Some(open), Some(media)) = (&viewer.open, &viewer.media) else {
+            return;
+        };
+        let Some(feed) = media.feed else {
+            if let Some(media) = &mut self.viewers[index as usize].media {
+                media.selection = selection;
+            }
+            return;
+        };
+        let (station, epoch) = (open.station, Arc::clone(&open.epoch));
+        let tuning = self.stations[station as usize].served.tuning;
+        let target = self.feeds.acquire(
+            station,
+            &epoch,
+            selection,
+            &tuning,
+            self.config.selections_max,
+        );
+        let Some(media) = &mut self.viewers[index as usize].media else {
+            return;
+        };
+        media.selection = selection;
+        let (Some(target), before) = (target, media.switch_to.take()) else {
+            return;
+        };
+        if let Some(before) = before {
+            self.feeds.release(before);
+        }
+        if target == feed {
+            self.feeds.release(target);
+        } else if selection.within(epoch.streams) == Selection::NONE {
+            // Nothing wanted: no clean point will ever come. The old streams end here.
+            media.feed = Some(target);
+            media.run.cursor = UNJOINED;
+            self.feeds.release(feed);
+        } else {
+            media.switch_to = Some(target);
+        }
+    }
+
+    pub(crate) fn stop_media(&mut self, index: u32) {
+        let viewer = &mut self.viewers[index as usize];
+        let Some(media) = viewer.media.take() else {
+            return;
+        };
+        for feed in media.feed.into_iter().chain(media.switch_to) {
+            self.feeds.release(feed);
+        }
+        if let Some(open) = &viewer.open {
+            self.stations[open.station as usize]
+                .served
+                .channel
+                .viewer_left();
+        }
+    }
+
+    /// A playing viewer's log: finds one for who has none, ends the session of who has come to the end of it.
+    pub(crate) fn attend_media(&mut self, index: u32, now: Instant) {
+        let Some(media) = self
+            .viewers
+            .get(index as usize)
+            .and_then(|viewer| viewer.media.as_deref())
+        else {
+            return;
+        };
+        if media.drained {
+            self.come_to_the_end(index, now);
+        } else if media.feed.is_none() && media.next_visit <= now {
+            self.attach(index, now);
+        }
+    }
+
+    fn come_to_the_end(&mut self, index: u32, now: Instant) {
+        let viewer = &mut self.viewers[index as usize];
+        if viewer.has_urgent() || !matches!(viewer.flight, crate::viewer::Flight::None) {
+            return; // the last packet is not out yet: the kernel's answer brings the viewer back
+        }
+        let Some(station) = viewer.open.as_ref().map(|open| open.station) else {
+            return;
+        };
+        self.stations[station as usize].look();
+        if self.stations[station as usize].is_lost() || !self.follow_header(index, now) {
+            self.feed(index, now, Input::MediaDrained);
+            // The session may not be streaming any more (a StreamChange pending): there is nothing to send either way.
+            self.stop_media_if_there(index);
+        }
+    }
+
+    fn stop_media_if_there(&mut self, index: u32) {
+        if self.viewers.contains(index as usize) {
+            self.stop_media(index);
+        }
+    }
+
+    /// Gives a playing viewer the log its channel writes now.
+    fn attach(&mut self, index: u32, now: Instant) {
+        let viewer = &mut self.viewers[index as usize];
+        let Some(open) = &mut viewer.open else { return };
+        let station = open.station;
+        self.stations[station as usize].look();
+        let Some(epoch) = self.stations[station as usize].snapshot.epoch.clone() else {
+            return;
+        };
+        if epoch.header != open.epoch.header {
+            self.follow_header(index, now);
+            return;
+        }
+        open.epoch = Arc::clone(&epoch);
+        let channel = &self.stations[station as usize].served.channel;
+        let Some(media) = &mut viewer.media else {
+            return;
+        };
+        if epoch.log.ended() {
+            // A show that starts with its viewers is being rewound for this one; any other is over.
+            media.drained = channel.options().start != Start::FirstViewer;
+            media.next_visit = now + REWIND_POLL;
+            if media.drained {
+                self.queue(index);
+            }
+            return;
+        }
+        let tuning = self.stations[station as usize].served.tuning;
+        let selection = media.selection;
+        let feed = self.feeds.acquire(
+            station,
+            &epoch,
+            selection,
+            &tuning,
+            self.config.selections_max,
+        );
+        match (feed, &mut self.viewers[index as usize].media) {
+            (Some(feed), Some(media)) => media.feed = Some(feed),
+            (Some(feed), None) => self.feeds.release(feed),
+            (None, _) => self.feed(index, now, Input::Kick(HResult::NS_E_SERVER_UNAVAILABLE)),
+        }
+    }
+}
+
+/// How long the last messages may take before the connection is closed all the same.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+/// How often a viewer looks whether its show was rewound, besides being woken for it.
+const REWIND_POLL: Duration = Duration::from_millis(100);

@@ -1,0 +1,131 @@
+//! How fast a viewer's first part comes: as its request allows, then in real time.
+//!
+//! Without a wish the whole fast start goes out at once (TCP bounds itself). With one, a token bucket bounds it until the
+//! agreed milliseconds of media are sent; from then on the viewer stays as far behind the live edge as it is
+//! ([`crate::viewer::Media::delay`]), which is real time. Wishes: MS-MMSP 2.2.4.25, protocol page §5.17.
+
+use std::time::{Duration, Instant};
+
+use funnel_session::server::Accel;
+
+/// A token bucket over the fast start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FastStart {
+    bytes_per_second: u64,
+    /// Media to send at that rate, ms; `u64::MAX`: until the viewer has caught up.
+    media_ms: u64,
+    /// Send time of the first packet, once it was sent.
+    from_ms: Option<u64>,
+    filled_at: Instant,
+    credit_bytes: u64,
+}
+
+impl FastStart {
+    /// `None` when the request sets no bound. Never slower than the channel itself (`bit_rate`, bit/s).
+    pub(crate) fn new(accel: &Accel, bit_rate: u32, train: Duration, now: Instant) -> Option<Self> {
+        let wished = [accel.bandwidth, accel.link].into_iter().flatten().min()?;
+        let bytes_per_second = u64::from(wished.max(bit_rate)) / 8;
+        Some(Self {
+            bytes_per_second,
+            media_ms: accel.duration_ms.map_or(u64::MAX, u64::from),
+            from_ms: None,
+            filled_at: now,
+            credit_bytes: bytes_in(bytes_per_second, train),
+        })
+    }
+
+    /// Bytes that may go out now.
+    pub(crate) fn budget(&mut self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.filled_at);
+        self.filled_at = now;
+        // A viewer that was not visited for long must not burst: one second's worth at most.
+        self.credit_bytes =
+            (self.credit_bytes + bytes_in(self.bytes_per_second, since)).min(self.bytes_per_second);
+        self.credit_bytes
+    }
+
+    /// Notes what went out; the packets' send times tell when the agreed part is over.
+    pub(crate) fn spend(&mut self, bytes: u64, first_ms: u64, last_ms: u64) -> Progress {
+        self.credit_bytes = self.credit_bytes.saturating_sub(bytes);
+        let from = *self.from_ms.get_or_insert(first_ms);
+        if last_ms.saturating_sub(from) >= self.media_ms {
+            Progress::Over
+        } else {
+            Progress::Going
+        }
+    }
+}
+
+/// Whether the fast start goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Progress {
+    Going,
+    Over,
+}
+
+fn bytes_in(bytes_per_second: u64, time: Duration) -> u64 {
+    let bytes = u128::from(bytes_per_second) * time.as_millis() / 1000;
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRAIN: Duration = Duration::from_millis(200);
+
+    fn accel(bandwidth: Option<u32>, duration_ms: Option<u32>, link: Option<u32>) -> Accel {
+        Accel {
+            bandwidth,
+            duration_ms,
+            link,
+        }
+    }
+
+    #[test]
+    fn no_wish_is_no_bound() {
+        assert!(
+            FastStart::new(
+                &accel(None, Some(5000), None),
+                300_000,
+                TRAIN,
+                Instant::now()
+            )
+            .is_none()
+        );
+    }
+
+    #[test]
+    fn the_slower_of_wish_and_link_holds_but_not_below_the_channel() {
+        let now = Instant::now();
+        for (bandwidth, link, expected) in [
+            (3_500_000, 1_000_000, 1_000_000),
+            (3_500_000, 8_000_000, 3_500_000),
+            (100_000, 90_000, 300_000),
+        ] {
+            let mut start = FastStart::new(
+                &accel(Some(bandwidth), None, Some(link)),
+                300_000,
+                TRAIN,
+                now,
+            )
+            .expect("a wish");
+            start.spend(u64::MAX, 0, 0);
+            assert_eq!(start.budget(now + Duration::from_secs(1)) * 8, expected);
+        }
+    }
+
+    #[test]
+    fn it_ends_with_the_agreed_media() {
+        let mut start = FastStart::new(
+            &accel(Some(1_000_000), Some(5000), None),
+            1,
+            TRAIN,
+            Instant::now(),
+        )
+        .expect("a wish");
+        assert_eq!(start.spend(1, 70_000, 72_000), Progress::Going);
+        assert_eq!(start.spend(1, 72_000, 74_999), Progress::Going);
+        assert_eq!(start.spend(1, 74_999, 75_000), Progress::Over);
+    }
+}

@@ -1,0 +1,333 @@
+//! The sends of one turn: from the list of due viewers to gather lists that borrow from the logs.
+//!
+//! [`Guards`] keep the logs pinned, so that what was lent stays as it is until the kernel was entered; [`Sends`] walks the
+//! due viewers and moves their cursors. Both borrow the engine, which therefore cannot change in between.
+
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use crate::engine::Key;
+use crate::feeds::Pinned;
+use crate::pacing::Progress;
+use crate::report::Counters;
+use crate::stations::Station;
+use crate::train::{self, Bounds, Pieces};
+use crate::viewer::{Flight, Media, Run, Train, UNJOINED, Viewer};
+use crate::wheel::Wheel;
+use funnel_channel::{Form, Guard};
+
+/// Pieces in one send at most: IOV_MAX.
+pub const PIECES_MAX: usize = 1024;
+
+/// The logs as pinned for one turn.
+pub struct Guards<'e> {
+    pub(crate) pinned: Vec<Option<Pinned<'e>>>,
+}
+
+/// An empty list whose memory the next turn's guards reuse.
+pub struct Spare(pub(crate) Vec<Option<Pinned<'static>>>);
+
+impl Guards<'_> {
+    /// Lets the logs go after the turn. Give what is left back to [`crate::Engine::end`].
+    pub fn release(self) -> Spare {
+        let mut pinned = self.pinned;
+        pinned.clear();
+        // An empty list of the same layout: collecting it in place keeps the memory, so no turn touches the heap.
+        Spare(
+            pinned
+                .into_iter()
+                .map(|_| -> Option<Pinned<'static>> { None })
+                .collect(),
+        )
+    }
+
+    fn get(&self, feed: u32) -> Option<&Pinned<'_>> {
+        self.pinned.get(feed as usize)?.as_ref()
+    }
+}
+
+/// The viewers due in one turn.
+pub struct Sends<'e> {
+    pub(crate) viewers: &'e mut Slab<Viewer>,
+    pub(crate) stations: &'e Vec<Station>,
+    pub(crate) visits: &'e mut Vec<u32>,
+    /// Viewers to look at in the next turn.
+    pub(crate) ready: &'e mut Vec<u32>,
+    pub(crate) released: &'e mut Vec<u32>,
+    pub(crate) wheel: &'e mut Wheel,
+    pub(crate) counters: &'e mut Counters,
+    pub(crate) now: Instant,
+    pub(crate) sends_max: usize,
+    pub(crate) visit_bytes_max: u64,
+}
+
+impl Sends<'_> {
+    /// Whether there is nothing to send, so that the owner may sleep.
+    pub fn is_empty(&self) -> bool {
+        self.visits.is_empty()
+    }
+
+    /// Gives each due viewer's send to `send`: heads and messages from `arena`, bodies from the logs. Viewers that find no
+    /// room in the arena or in the turn come first in the next one.
+    pub fn fill<'d>(
+        mut self,
+        guards: &'d Guards<'_>,
+        arena: &'d mut [u8],
+        mut send: impl FnMut(Key, &[&'d [u8]]),
+    ) {
+        let mut arena = arena;
+        let mut pieces = Pieces::new();
+        let mut sends = 0;
+        for position in 0..self.visits.len() {
+            let index = self.visits[position];
+            if sends >= self.sends_max || arena.len() < ARENA_RESERVE {
+                self.postpone(position);
+                break;
+            }
+            let Some(viewer) = self.viewers.get_mut(index as usize) else {
+                continue;
+            };
+            pieces.clear();
+            if viewer.has_urgent() {
+                couple_urgent(viewer, &mut arena, &mut pieces);
+            } else {
+                self.couple_media(index, guards, &mut arena, &mut pieces);
+            }
+            if !pieces.is_empty() {
+                sends += 1;
+                self.counters.sends += 1;
+                let generation = self.viewers[index as usize].generation;
+                send(Key { index, generation }, &pieces);
+            }
+            self.sleep(index);
+        }
+        self.visits.clear();
+    }
+
+    /// Media for one viewer, and everything that belongs to its place in the log: joining, jumping, switching, the end.
+    fn couple_media<'d>(
+        &mut self,
+        index: u32,
+        guards: &'d Guards<'_>,
+        arena: &mut &'d mut [u8],
+        pieces: &mut Pieces<'d>,
+    ) {
+        let viewer = &mut self.viewers[index as usize];
+        let Some(media) = viewer.media.as_deref_mut() else {
+            return;
+        };
+        let Some((feed, pinned)) = media.feed.and_then(|feed| Some((feed, guards.get(feed)?)))
+        else {
+            return;
+        };
+        let station = &self.stations[pinned.station as usize];
+        let tuning = &station.served.tuning;
+        media.next_visit = next_visit(index, media, tuning.train, self.now);
+
+        if media.run.cursor != UNJOINED && media.run.cursor < pinned.guard.head() {
+            let from = std::mem::replace(&mut media.run.cursor, UNJOINED);
+            join(media, &pinned.guard, self.now, Duration::ZERO);
+            let to = if media.run.cursor == UNJOINED {
+                pinned.guard.tail()
+            } else {
+                media.run.cursor
+            };
+            viewer.stats.jumps += 1;
+            viewer.stats.packets_skipped += to - from;
+            self.counters.jumps += 1;
+            self.counters.packets_skipped += to - from;
+        }
+        if media.run.cursor == UNJOINED {
+            join(media, &pinned.guard, self.now, tuning.fast_start);
+        }
+        let mut end = pinned.guard.tail();
+        if let Some((target, next)) = media
+            .switch_to
+            .and_then(|target| Some((target, guards.get(target)?)))
+        {
+            let at = if media.run.cursor == UNJOINED {
+                Some(UNJOINED)
+            } else {
+                next.guard.next_clean_point(media.run.cursor)
+            };
+            match at {
+                Some(at) if at == media.run.cursor || media.run.cursor == UNJOINED => {
+                    media.feed = Some(target);
+                    media.switch_to = None;
+                    media.run.joined_at = (at != UNJOINED).then_some(at);
+                    self.released.push(feed);
+                    media.next_visit = self.now; // goes on with the other log in the next turn
+                    return;
+                }
+                Some(at) => end = end.min(at),
+                None => {}
+            }
+        }
+        if media.lagged {
+            media.lagged = false;
+            let behind = pinned
+                .guard
+                .packet(media.run.cursor)
+                .map(|packet| self.now.saturating_duration_since(packet.published_at()));
+            let behind = behind.unwrap_or_default().saturating_sub(media.delay);
+            viewer.stats.lag_ms_max = viewer
+                .stats
+                .lag_ms_max
+                .max(u64::try_from(behind.as_millis()).unwrap_or(u64::MAX));
+        }
+        if media.run.cursor != UNJOINED {
+            let form = if media.keep_padding {
+                Form::Full
+            } else {
+                pinned.form
+            };
+            let budget = media
+                .fast_start
+                .as_mut()
+                .map_or(self.visit_bytes_max, |start| start.budget(self.now));
+            let bounds = Bounds {
+                end,
+                bytes_max: budget.min(self.visit_bytes_max),
+                published_until: (!media.delay.is_zero())
+                    .then(|| self.now.checked_sub(media.delay).unwrap_or(self.now)),
+            };
+            let start = media.run;
+            let coupled = train::couple(&pinned.guard, form, bounds, &mut media.run, arena, pieces);
+            if coupled.packets > 0 {
+                viewer.sequence = media.run.sequence;
+                let train = Train {
+                    feed,
+                    start,
+                    end: media.run.cursor,
+                    form,
+                    bytes: coupled.bytes,
+                    packets: coupled.packets,
+                };
+                viewer.flight = Flight::Media(train);
+            }
+            pace(media, &pinned.guard, start, coupled.bytes as u64, self.now);
+            if coupled.more && media.fast_start.is_none()
+                || media.run.cursor == end && media.switch_to.is_some()
+            {
+                media.next_visit = self.now; // the kernel's answer brings the viewer back at once
+            }
+        }
+        let over = pinned.guard.ended() || station.is_lost();
+        if over && (media.run.cursor == UNJOINED || media.run.cursor >= pinned.guard.tail()) {
+            media.drained = true;
+            if !viewer.queued {
+                viewer.queued = true;
+                self.ready.push(index);
+            }
+        }
+    }
+
+    fn sleep(&mut self, index: u32) {
+        let viewer = &self.viewers[index as usize];
+        if let Some(deadline) = viewer.deadline(None) {
+            self.wheel.set(index, deadline);
+        }
+    }
+
+    /// Puts the rest of the list in front of the next turn's.
+    fn postpone(&mut self, position: usize) {
+        for &index in &self.visits[position..] {
+            if let Some(viewer) = self
+                .viewers
+                .get_mut(index as usize)
+                .filter(|viewer| !viewer.queued)
+            {
+                viewer.queued = true;
+                self.ready.push(index);
+            }
+        }
+    }
+}
+
+/// The rest of a cut packet, or the first message: copied, since neither is media.
+fn couple_urgent<'d>(viewer: &mut Viewer, arena: &mut &'d mut [u8], pieces: &mut Pieces<'d>) {
+    let rest = if viewer.cut.is_empty() {
+        viewer.flight = Flight::Control;
+        viewer
+            .control
+            .front()
+            .and_then(|message| message.get(viewer.control_sent..))
+            .unwrap_or_default()
+    } else {
+        viewer.flight = Flight::Cut;
+        viewer.cut.get(viewer.cut_sent..).unwrap_or_default()
+    };
+    let (copy, left) = std::mem::take(arena).split_at_mut(rest.len());
+    *arena = left;
+    copy.copy_from_slice(rest);
+    pieces.push(copy);
+}
+
+/// Finds the place to begin at: the very first packet of the log while it is young, else a clean point.
+fn join(media: &mut Media, guard: &Guard<'_>, now: Instant, fast_start: Duration) {
+    // Packet 0 begins the source: nothing in it is cut, so everybody may begin there (and nothing of a show is lost).
+    let first = guard
+        .packet(0)
+        .filter(|packet| now.saturating_duration_since(packet.published_at()) <= fast_start);
+    let fresh = guard.head() == 0 && guard.tail() == 0;
+    let whole = first.is_some() || (fresh && !guard.ended());
+    let clean = if whole {
+        None
+    } else {
+        guard.join_point(now, fast_start)
+    };
+    let (cursor, joined_at) = match (whole, clean) {
+        (true, _) => (0, None),
+        (false, Some(at)) => (at, Some(at)),
+        // No clean point yet: packet 0 is still the best place, if it is there.
+        (false, None) if guard.packet(0).is_some() => (0, None),
+        (false, None) => (UNJOINED, None),
+    };
+    media.run = Run {
+        cursor,
+        joined_at,
+        ..media.run
+    };
+}
+
+/// Ends the bounded part of the fast start when its media is sent or the viewer has caught up.
+fn pace(media: &mut Media, guard: &Guard<'_>, start: Run, bytes: u64, now: Instant) {
+    let Some(fast_start) = &mut media.fast_start else {
+        return;
+    };
+    let caught_up = media.run.cursor >= guard.tail();
+    let times = guard
+        .packet(start.cursor)
+        .zip(guard.packet(media.run.cursor.saturating_sub(1)));
+    let progress = match times {
+        Some((first, last)) if bytes > 0 => {
+            fast_start.spend(bytes, first.send_ms(), last.send_ms())
+        }
+        _ => Progress::Going,
+    };
+    if caught_up && guard.tail() > 0 {
+        media.fast_start = None;
+    } else if progress == Progress::Over {
+        media.fast_start = None;
+        media.delay = guard
+            .packet(media.run.cursor)
+            .map_or(Duration::ZERO, |next| {
+                now.saturating_duration_since(next.published_at())
+            });
+    }
+}
+
+/// A train after the last visit. The first time less, by a share of its own, so that viewers who came together part.
+fn next_visit(index: u32, media: &mut Media, train: Duration, now: Instant) -> Instant {
+    if std::mem::replace(&mut media.spread, true) {
+        let next = media.next_visit + train;
+        return if next > now { next } else { now + train };
+    }
+    // The fractional part of index × golden ratio spreads neighbours evenly (Fibonacci hashing).
+    let share = f64::from(index.wrapping_mul(0x9E37_79B9)) / f64::from(u32::MAX);
+    now + train.mul_f64(0.1 + 0.9 * share)
+}
+
+/// Room a visit needs at least: the largest cut packet or message, and a few heads.
+const ARENA_RESERVE: usize = 68 << 10;

@@ -1,0 +1,220 @@
+//! Writes what an engine reports to the log: who came, who was refused, who left and why.
+//!
+//! Ordinary comings and goings are `info`. Players that break the protocol, and refusals, are peer-controlled: beyond a
+//! few lines per period they are only counted, and the count is one line.
+
+use std::time::{Duration, Instant};
+
+use funnel_control::access::ClientLogRecord;
+use funnel_engine::{Counters, Reason, Report, ViewerStats};
+use funnel_session::ClientLog;
+use tracing::{info, warn};
+
+pub(crate) struct Reporter {
+    shard: usize,
+    period_began: Option<Instant>,
+    lines: u32,
+    suppressed: u32,
+}
+
+impl Reporter {
+    pub(crate) fn new(shard: usize) -> Self {
+        Self {
+            shard,
+            period_began: None,
+            lines: 0,
+            suppressed: 0,
+        }
+    }
+
+    pub(crate) fn write(&mut self, reports: impl Iterator<Item = Report>, now: Instant) {
+        for report in reports {
+            match report {
+                Report::ClientLog { peer, channel, log } => {
+                    if self.allow(now) {
+                        record(peer.ip(), channel, &log).emit();
+                    }
+                }
+                Report::Opened {
+                    peer,
+                    agent,
+                    channel,
+                } => {
+                    if self.allow(now) {
+                        info!(shard = self.shard, %peer, channel, agent, "viewer opened");
+                    }
+                }
+                Report::Refused {
+                    peer,
+                    agent,
+                    wanted,
+                    hr,
+                } => {
+                    if self.allow(now) {
+                        info!(shard = self.shard, %peer, agent, wanted = %shorten(&wanted), %hr, "viewer refused");
+                    }
+                }
+                Report::Left {
+                    peer,
+                    agent,
+                    channel,
+                    reason,
+                    stats,
+                } => {
+                    if self.allow(now) {
+                        self.left(
+                            &peer.to_string(),
+                            &agent,
+                            channel.as_deref(),
+                            &reason,
+                            &stats,
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn accept_failed(&mut self, errno: i32, now: Instant) {
+        if self.allow(now) {
+            let error = std::io::Error::from_raw_os_error(errno);
+            warn!(shard = self.shard, %error, "a connection could not be accepted: the table of connections is full, or the kernel refused");
+        }
+    }
+
+    pub(crate) fn finish(&mut self, counters: &Counters) {
+        self.flush();
+        let Counters {
+            accepted,
+            sends,
+            packets,
+            bytes,
+            jumps,
+            packets_skipped,
+            lag_closed,
+            refused,
+            faults,
+            ..
+        } = counters;
+        if *accepted > 0 {
+            info!(
+                shard = self.shard,
+                accepted,
+                sends,
+                packets,
+                bytes,
+                jumps,
+                packets_skipped,
+                lag_closed,
+                refused,
+                faults,
+                "totals"
+            );
+        }
+    }
+
+    fn left(
+        &self,
+        peer: &str,
+        agent: &str,
+        channel: Option<&str>,
+        reason: &Reason,
+        stats: &ViewerStats,
+    ) {
+        let ViewerStats {
+            packets,
+            bytes,
+            packets_skipped,
+            jumps,
+            lag_ms_max,
+        } = *stats;
+        let channel = channel.unwrap_or("-");
+        let shard = self.shard;
+        let why = why(reason);
+        match reason {
+            Reason::Lag(_) | Reason::PeerFault(_) | Reason::Kernel(_) | Reason::Unflushed => {
+                warn!(shard, %peer, channel, agent, packets, bytes, lag_ms_max, jumps, packets_skipped, "viewer closed: {why}");
+            }
+            Reason::Closed(_) | Reason::PeerClosed => {
+                info!(shard, %peer, channel, agent, packets, bytes, lag_ms_max, jumps, packets_skipped, "viewer left: {why}");
+            }
+        }
+    }
+
+    /// Whether one more line fits into this period.
+    fn allow(&mut self, now: Instant) -> bool {
+        if self
+            .period_began
+            .is_none_or(|began| now.saturating_duration_since(began) >= PERIOD)
+        {
+            self.flush();
+            self.period_began = Some(now);
+            self.lines = 0;
+        }
+        self.lines += 1;
+        let allowed = self.lines <= LINES_PER_PERIOD;
+        self.suppressed += u32::from(!allowed);
+        allowed
+    }
+
+    fn flush(&mut self) {
+        if self.suppressed > 0 {
+            info!(
+                shard = self.shard,
+                lines = self.suppressed,
+                seconds = PERIOD.as_secs(),
+                "more about viewers was left out"
+            );
+            self.suppressed = 0;
+        }
+    }
+}
+
+fn why(reason: &Reason) -> String {
+    match reason {
+        Reason::Closed(hr) => format!("session ended ({hr})"),
+        Reason::PeerClosed => "the player closed the connection".into(),
+        Reason::PeerFault(fault) => format!("the player broke the protocol ({fault})"),
+        Reason::Lag(time) => format!("lag: it took nothing for {:.1} s", time.as_secs_f64()),
+        Reason::Unflushed => "lag: it did not take the last messages".into(),
+        Reason::Kernel(errno) => std::io::Error::from_raw_os_error(*errno).to_string(),
+    }
+}
+
+/// Peer-controlled text: escaped, and no longer than a line bears.
+fn shorten(text: &str) -> String {
+    text.chars()
+        .take(80)
+        .flat_map(char::escape_default)
+        .collect()
+}
+
+fn record(peer: std::net::IpAddr, channel: String, log: &ClientLog) -> ClientLogRecord {
+    ClientLogRecord {
+        peer,
+        channel,
+        url: log.url.clone(),
+        agent: log.user_agent.clone(),
+        system: log.os.clone(),
+        language: log.language.clone(),
+        transport: log.transport.clone(),
+        audio_codec: log.audio_codec.clone(),
+        video_codec: log.video_codec.clone(),
+        hresult: log.result,
+        played_ms: log.played_ms,
+        received_bytes: log.bytes_received,
+        received_packets: log.packets_received,
+        lost_net_packets: log.packets_lost_net,
+        lost_client_packets: log.packets_lost_client,
+        recovered_packets: log.packets_recovered_resent,
+        resend_requests: log.resend_requests,
+        buffering_count: log.buffering_count,
+        buffering_ms: log.buffering_ms,
+        bandwidth_bits_per_s: log.average_bits_per_s,
+        quality_percent: log.reception_quality_min,
+    }
+}
+
+const PERIOD: Duration = Duration::from_secs(10);
+/// Lines about viewers per shard and period; a flash crowd or an attack is counted beyond.
+const LINES_PER_PERIOD: u32 = 200;

@@ -1,0 +1,337 @@
+//! One pinned thread: a ring and an engine, and the loop that carries results one way and sends the other.
+//!
+//! A shard owns its listeners, connections and timers. It is told to drain or to stop through two flags and its doorbell;
+//! everything else it learns from its ring, its clock and the channels' versions.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crossbeam::channel::bounded;
+use funnel_channel::Channel;
+use funnel_control::directory::Directory;
+use funnel_engine::{Action, Admission, Engine, EngineConfig, Key};
+use funnel_session::server::Settings;
+use funnel_uring::{Completion, Doorbell, File, Ops, Ring, RingConfig, RingError};
+
+pub use funnel_engine::{Served, Tuning};
+
+use crate::report::Reporter;
+
+/// What all shards share: values that never change, and the admission's counters.
+pub struct Services {
+    /// The channels by name.
+    pub directory: Directory<Served>,
+    /// What all sessions have in common.
+    pub settings: Arc<Settings>,
+    /// The server's ceilings.
+    pub admission: Arc<Admission>,
+    /// Filtered logs per channel and shard.
+    pub selections_max: usize,
+    /// Connections per shard.
+    pub viewers_per_shard_max: u32,
+}
+
+/// One shard to be.
+pub struct Plan {
+    /// Its number, for names and logs.
+    pub index: usize,
+    /// Where it is pinned.
+    pub core: Option<core_affinity::CoreId>,
+    /// Its own listeners (SO_REUSEPORT).
+    pub listeners: Vec<socket2::Socket>,
+    /// What it shares with the others.
+    pub services: Arc<Services>,
+}
+
+/// Why a shard did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShardError {
+    /// The kernel gave it no ring.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// No thread.
+    #[error("no thread for a worker: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The thread ended before it said how it went.
+    #[error("a worker thread ended while it started")]
+    Died,
+}
+
+/// A running shard.
+pub struct Shard {
+    doorbell: Doorbell,
+    /// [`RUN`], [`DRAIN`] or [`STOP`].
+    order: Arc<AtomicU8>,
+    thread: JoinHandle<()>,
+}
+
+/// Starts a shard and waits until its ring stands and it listens.
+///
+/// # Errors
+/// When thread or ring cannot be made.
+pub fn start(plan: Plan) -> Result<Shard, ShardError> {
+    let order = Arc::new(AtomicU8::new(RUN));
+    let (tell, told) = bounded(1);
+    let seen = Arc::clone(&order);
+    let thread = std::thread::Builder::new()
+        .name(format!("shard-{}", plan.index))
+        .spawn(move || {
+            if let Some(core) = plan.core {
+                core_affinity::set_for_current(core);
+            }
+            let ring = Ring::new(RingConfig {
+                sends_per_turn: SENDS_PER_TURN,
+                files: plan
+                    .services
+                    .viewers_per_shard_max
+                    .saturating_add(FILES_SPARE),
+                receive_buffers: RECEIVE_BUFFERS,
+                receive_buffer_bytes: RECEIVE_BUFFER_BYTES,
+            });
+            match ring {
+                Err(error) => drop(tell.send(Err(error))),
+                Ok(ring) => {
+                    drop(tell.send(Ok(ring.doorbell())));
+                    Worker::new(plan, ring, seen).run();
+                }
+            }
+        })?;
+    let doorbell = told.recv().map_err(|_| ShardError::Died)??;
+    Ok(Shard {
+        doorbell,
+        order,
+        thread,
+    })
+}
+
+impl Shard {
+    /// Wakes it.
+    pub fn doorbell(&self) -> Doorbell {
+        self.doorbell.clone()
+    }
+
+    /// Tells it to accept nobody any more and to end every session in the protocol's way. It finishes when all are gone.
+    pub fn drain(&self) {
+        self.order.fetch_max(DRAIN, Ordering::Relaxed);
+        self.doorbell.ring();
+    }
+
+    /// Tells it to finish at once.
+    pub fn stop(&self) {
+        self.order.fetch_max(STOP, Ordering::Relaxed);
+        self.doorbell.ring();
+    }
+
+    /// Whether its thread has ended.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for its end; false if it panicked.
+    pub fn join(self) -> bool {
+        self.thread.join().is_ok()
+    }
+}
+
+struct Worker {
+    index: usize,
+    ring: Ring,
+    connections: Connections,
+    /// Heads and messages of one turn.
+    arena: Box<[u8]>,
+    order: Arc<AtomicU8>,
+}
+
+/// The engine and what ties its keys to sockets. Apart from the ring, so that both can be used at a time.
+struct Connections {
+    engine: Engine,
+    /// Socket of each viewer, by the engine's index.
+    files: Vec<Option<File>>,
+    reporter: Reporter,
+    random: RandomState,
+    accepted: u64,
+}
+
+impl Worker {
+    fn new(plan: Plan, mut ring: Ring, order: Arc<AtomicU8>) -> Self {
+        for (token, socket) in plan.listeners.into_iter().enumerate() {
+            ring.listen(socket, token as u64, ACCEPTS_ARMED);
+        }
+        let services = plan.services;
+        for (_, served) in services.directory.iter() {
+            wake_on_change(&served.channel, ring.doorbell());
+        }
+        let viewers_max = services.viewers_per_shard_max as usize;
+        let config = EngineConfig {
+            settings: Arc::clone(&services.settings),
+            admission: Arc::clone(&services.admission),
+            viewers_max,
+            selections_max: services.selections_max,
+            sends_max: SENDS_PER_TURN as usize,
+            visit_bytes_max: VISIT_BYTES_MAX,
+            lookup: Box::new(move |name| {
+                services
+                    .directory
+                    .find(name)
+                    .map(|found| found.value.clone())
+            }),
+        };
+        let connections = Connections {
+            engine: Engine::new(config, Instant::now()),
+            files: Vec::with_capacity(viewers_max),
+            reporter: Reporter::new(plan.index),
+            random: RandomState::new(),
+            accepted: 0,
+        };
+        Self {
+            index: plan.index,
+            ring,
+            connections,
+            arena: vec![0; ARENA_BYTES].into(),
+            order,
+        }
+    }
+
+    fn run(mut self) {
+        let mut draining = false;
+        loop {
+            let now = Instant::now();
+            match self.order.load(Ordering::Relaxed) {
+                STOP => break,
+                DRAIN if !draining => {
+                    draining = true;
+                    self.ring.ops().stop_accepting();
+                    self.connections.engine.drain(now);
+                }
+                _ => {}
+            }
+            self.turn(now);
+            if draining && self.connections.engine.is_empty() {
+                break;
+            }
+        }
+        // Lets the last closes reach the kernel; the ring finishes them as it is dropped.
+        let now = Instant::now();
+        self.ring.turn(Some(now), now, |_| {});
+        self.connections
+            .reporter
+            .finish(&self.connections.engine.counters());
+        tracing::debug!(shard = self.index, "finished");
+    }
+
+    fn turn(&mut self, now: Instant) {
+        let Connections {
+            engine,
+            files,
+            reporter,
+            ..
+        } = &mut self.connections;
+        let (guards, sends, wake) = engine.begin(now);
+        self.ring.turn(wake, now, |batch| {
+            sends.fill(&guards, &mut self.arena, |key, pieces| {
+                if let Some(file) = files.get(key.index as usize).copied().flatten() {
+                    batch.send(file, token(key), pieces.iter().copied());
+                }
+            });
+        });
+        let spare = guards.release();
+        engine.end(spare);
+        carry_out(engine, files, self.ring.ops());
+        let now = Instant::now();
+        reporter.write(engine.reports(), now);
+        let connections = &mut self.connections;
+        self.ring
+            .drain(|completion, ops| connections.take(now, completion, ops));
+    }
+}
+
+impl Connections {
+    fn take(&mut self, now: Instant, completion: Completion<'_>, ops: &mut Ops) {
+        match completion {
+            Completion::Accepted { file, peer, .. } => {
+                self.accepted += 1;
+                // Keyed with fresh process-wide secrets, so nobody can predict it.
+                let random = self.random.hash_one(self.accepted);
+                match self.engine.accept(now, peer, random) {
+                    None => ops.abort(file),
+                    Some(key) => {
+                        let index = key.index as usize;
+                        if self.files.len() <= index {
+                            self.files.resize(index + 1, None);
+                        }
+                        self.files[index] = Some(file);
+                        ops.receive(file, token(key));
+                    }
+                }
+            }
+            Completion::AcceptFailed { errno, .. } => self.reporter.accept_failed(errno, now),
+            Completion::Received { token, bytes } => self.engine.received(now, key(token), bytes),
+            Completion::ReceiveEnded { token, result } => self.engine.hung_up(key(token), result),
+            Completion::Writable { token } => self.engine.writable(now, key(token)),
+            Completion::Sent { token, result } => self.engine.sent(now, key(token), result),
+            Completion::DoorbellRang => {}
+        }
+        carry_out(&mut self.engine, &mut self.files, ops);
+    }
+}
+
+/// Does what the engine asks for, at once: the index of a removed viewer may be given to the next connection.
+fn carry_out(engine: &mut Engine, files: &mut [Option<File>], ops: &mut Ops) {
+    for action in engine.actions() {
+        let (Action::AwaitWritable(key) | Action::Close(key) | Action::Abort(key)) = action;
+        let Some(slot) = files.get_mut(key.index as usize) else {
+            continue;
+        };
+        let Some(file) = *slot else { continue };
+        match action {
+            Action::AwaitWritable(key) => ops.poll_writable(file, token(key)),
+            Action::Close(_) => {
+                ops.close(file);
+                *slot = None;
+            }
+            Action::Abort(_) => {
+                ops.abort(file);
+                *slot = None;
+            }
+        }
+    }
+}
+
+/// A channel's changes wake the shard; its packets do not: viewers are visited at their own times.
+fn wake_on_change(channel: &Channel, doorbell: Doorbell) {
+    channel.on_change(Box::new(move || doorbell.ring()));
+}
+
+fn token(key: Key) -> u64 {
+    u64::from(key.generation) << 32 | u64::from(key.index)
+}
+
+fn key(token: u64) -> Key {
+    // The two halves of what `token` put together.
+    Key {
+        index: token as u32,
+        generation: (token >> 32) as u32,
+    }
+}
+
+const RUN: u8 = 0;
+const DRAIN: u8 = 1;
+const STOP: u8 = 2;
+
+/// Sends submitted with one entry into the kernel.
+const SENDS_PER_TURN: u32 = 1024;
+/// Direct descriptors beside those of viewers: connections on their way out.
+const FILES_SPARE: u32 = 256;
+/// Accepts armed per listener.
+const ACCEPTS_ARMED: u16 = 64;
+/// Requests of players are small (the largest is 1,536 bytes); the ring hands a buffer back at once.
+const RECEIVE_BUFFERS: u16 = 512;
+const RECEIVE_BUFFER_BYTES: u32 = 2048;
+/// Bytes sent to one viewer per visit, so that one fast start does not hold up a turn.
+const VISIT_BYTES_MAX: u64 = 256 << 10;
+/// Heads (16 bytes a packet) and messages of a turn; who finds no room comes first in the next.
+const ARENA_BYTES: usize = 1 << 20;
