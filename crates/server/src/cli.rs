@@ -1,0 +1,156 @@
+//! The command line: what can be asked of the binary, and how times are written there.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use funnel_session::url::Url;
+
+/// Live broadcasting over MMS for Windows Media Player, VLC, ffmpeg, mplayer and their kin.
+#[derive(Debug, Parser)]
+#[command(name = "funnel", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do; without a command: serve the built-in demo channel.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// A command with its arguments.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Broadcast until a signal ends it (the default).
+    Serve {
+        /// The configuration (TOML); without it the built-in demo channel is on air.
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Check a configuration and its media files without starting anything.
+    Check {
+        /// The configuration (TOML); without it the built-in demo is checked.
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Say what a channel carries. Starts no show: only the header is read.
+    Probe(Probe),
+    /// Record a channel into an ASF file.
+    Record(Record),
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::Serve { config: None }
+    }
+}
+
+/// Arguments of `funnel probe`.
+#[derive(Args, Debug)]
+pub struct Probe {
+    /// The channel: mms://HOST[:PORT]/NAME or mmst://…
+    #[arg(value_name = "URL")]
+    pub url: Url,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// How long the server may take for the connection and for each answer.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub timeout: Duration,
+}
+
+/// Arguments of `funnel record`.
+#[derive(Args, Debug)]
+pub struct Record {
+    /// The channel: mms://HOST[:PORT]/NAME or mmst://…
+    #[arg(value_name = "URL")]
+    pub url: Url,
+    /// Where to write; while recording the file is called FILE.part.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+    /// How much to record, in time of the show (a server sends the latest seconds at once); without it until the end, or Ctrl-C.
+    #[arg(long, short, value_name = "TIME", value_parser = time)]
+    pub duration: Option<Duration>,
+    /// Replace FILE if it exists.
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// Reads `10s`, `500ms`, `1.5h`, `2m 30s`, `90` (seconds).
+fn time(text: &str) -> Result<Duration, String> {
+    const HOW: &str = "a time is written 10s, 500ms, 2m or 1h30m";
+    let mut rest = text.trim();
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let number_end = rest
+            .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
+            .unwrap_or(rest.len());
+        let (number, after) = rest.split_at(number_end);
+        let after = after.trim_start();
+        let unit_end = after
+            .find(|letter: char| !letter.is_ascii_alphabetic())
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit_end);
+        let number: f64 = number.parse().map_err(|_| HOW)?;
+        seconds += number
+            * match unit {
+                "ms" => 0.001,
+                "" | "s" => 1.0,
+                "m" | "min" => 60.0,
+                "h" => 3600.0,
+                _ => return Err(HOW.to_owned()),
+            };
+        rest = after.trim_start();
+    }
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if time >= Duration::from_millis(1) => Ok(time),
+        Ok(_) => Err("a time must be longer than nothing".to_owned()),
+        Err(_) => Err("this time is too long".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        for (text, ms) in [
+            ("10s", 10_000),
+            ("500ms", 500),
+            ("90", 90_000),
+            ("1h30m", 5_400_000),
+            ("2m 30 s", 150_000),
+            ("0.5s", 500),
+        ] {
+            assert_eq!(time(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "0s",
+            "s",
+            "ten",
+            "-5s",
+            "1.2.3s",
+            "5 weeks",
+            "1e9h",
+            "99999999999999999999h",
+        ] {
+            assert!(time(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_means_serve_without_a_file() {
+        let cli = Cli::try_parse_from(["funnel"]).expect("no command is fine");
+        assert!(matches!(
+            cli.command.unwrap_or_default(),
+            Command::Serve { config: None }
+        ));
+    }
+}

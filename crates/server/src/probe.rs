@@ -1,0 +1,325 @@
+//! `funnel probe`: what a channel carries, from its header. Nothing is played, so no show is started by asking.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use funnel_asf::{Header, Stream, StreamKind};
+use funnel_session::client::{CloseReason, Event, Options, Stage};
+use funnel_session::url::Url;
+use serde::Serialize;
+
+use crate::check::visible;
+use crate::cli;
+use crate::client::{Connection, explain};
+use crate::console::say;
+use crate::failure::Failure;
+
+/// Asks and prints.
+///
+/// # Errors
+/// The server cannot be reached, refuses, or sends what is no header.
+pub fn run(arguments: &cli::Probe) -> Result<(), Failure> {
+    let answers = ask(&arguments.url, arguments.timeout)?;
+    let header = Header::parse(&answers.header).map_err(|error| {
+        Failure::fault(format!("{}: its header is damaged: {error}", arguments.url))
+    })?;
+    let report = Report::new(&arguments.url, &answers, &header);
+    if arguments.json {
+        let json = serde_json::to_string_pretty(&report).map_err(Failure::fault)?;
+        say(&format!("{json}\n"));
+    } else {
+        say(&report.text());
+    }
+    Ok(())
+}
+
+/// What the server said.
+#[derive(Debug, Default)]
+struct Answers {
+    server_version: String,
+    product: Option<String>,
+    header: Vec<u8>,
+    elsewhere: Option<String>,
+    refused_at: Option<Stage>,
+    end: Option<CloseReason>,
+}
+
+fn ask(url: &Url, timeout: Duration) -> Result<Answers, Failure> {
+    let options = Options {
+        auto_play: false,
+        answer_within: timeout,
+        ..Options::default()
+    };
+    let mut connection = Connection::open(url, options).map_err(Failure::fault)?;
+    let mut answers = Answers::default();
+    let mut has_left = false;
+    while connection.is_open() {
+        connection.turn(timeout, |event| answers.take(event));
+        if !answers.header.is_empty() && !has_left {
+            connection.leave();
+            has_left = true;
+        }
+    }
+    if !answers.header.is_empty() {
+        return Ok(answers);
+    }
+    if let Some(elsewhere) = answers.elsewhere {
+        return Err(Failure::Fault(format!(
+            "{url}: the channel is at {elsewhere}"
+        )));
+    }
+    let reason = answers.end.unwrap_or(CloseReason::ConnectionLost);
+    Err(Failure::Fault(explain(url, answers.refused_at, &reason)))
+}
+
+impl Answers {
+    fn take(&mut self, event: Event<'_>) {
+        match event {
+            Event::Connected {
+                server_version,
+                product,
+            } => (self.server_version, self.product) = (server_version, product),
+            Event::Header(bytes) => self.header = bytes.to_vec(),
+            Event::Refused { stage, .. } => self.refused_at = Some(stage),
+            Event::Redirect(elsewhere) => self.elsewhere = Some(elsewhere),
+            Event::Close(reason) => self.end = Some(reason),
+            _ => {}
+        }
+    }
+}
+
+/// What is printed; the keys of `--json` are these names and stay.
+#[derive(Debug, Serialize)]
+struct Report {
+    url: String,
+    server_version: String,
+    product: Option<String>,
+    live: bool,
+    title: String,
+    author: String,
+    packet_bytes: u32,
+    header_bytes: usize,
+    bit_rate: u32,
+    preroll_ms: u32,
+    streams: Vec<StreamReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct StreamReport {
+    number: u8,
+    kind: &'static str,
+    codec: String,
+    bit_rate: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    width: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    height: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channels: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample_rate: Option<u32>,
+}
+
+impl Report {
+    fn new(url: &Url, answers: &Answers, header: &Header) -> Self {
+        let texts = header.description();
+        Self {
+            url: url.to_string(),
+            server_version: answers.server_version.clone(),
+            product: answers.product.clone(),
+            live: header.is_broadcast(),
+            title: texts.title.clone(),
+            author: texts.author.clone(),
+            packet_bytes: header.packet_bytes(),
+            header_bytes: header.bytes().len(),
+            bit_rate: header.bit_rate(),
+            preroll_ms: header.preroll_ms(),
+            streams: header.streams().iter().map(StreamReport::new).collect(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let mut field = |name: &str, value: &str| {
+            let _ = writeln!(text, "{name:8}  {}", visible(value));
+        };
+        field("channel", &self.url);
+        let server = match &self.product {
+            Some(product) => format!("{} ({product})", self.server_version),
+            None => self.server_version.clone(),
+        };
+        field("server", &server);
+        for (name, value) in [("title", &self.title), ("author", &self.author)] {
+            if !value.is_empty() {
+                field(name, value);
+            }
+        }
+        let kind = if self.live { "live" } else { "a file" };
+        let rate = kilobits(self.bit_rate);
+        field(
+            "show",
+            &format!(
+                "{kind}, {rate}, packets of {} bytes, {} ms preroll",
+                self.packet_bytes, self.preroll_ms
+            ),
+        );
+        field("header", &format!("{} bytes", self.header_bytes));
+        for stream in &self.streams {
+            field(&format!("stream {}", stream.number), &stream.text());
+        }
+        text
+    }
+}
+
+impl StreamReport {
+    fn new(stream: &Stream) -> Self {
+        let mut report = Self {
+            number: stream.number,
+            kind: "other",
+            codec: stream.codec.name(),
+            bit_rate: stream.bit_rate,
+            width: None,
+            height: None,
+            channels: None,
+            sample_rate: None,
+        };
+        match stream.kind {
+            StreamKind::Video { width, height } => {
+                report.kind = "video";
+                (report.width, report.height) = (Some(width), Some(height));
+            }
+            StreamKind::Audio {
+                channels,
+                sample_rate,
+            } => {
+                report.kind = "audio";
+                (report.channels, report.sample_rate) = (Some(channels), Some(sample_rate));
+            }
+            StreamKind::Command => report.kind = "command",
+            StreamKind::Other => {}
+        }
+        report
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{} {}", self.kind, self.codec);
+        if let (Some(width), Some(height)) = (self.width, self.height) {
+            let _ = write!(text, ", {width}x{height}");
+        }
+        if let (Some(channels), Some(sample_rate)) = (self.channels, self.sample_rate) {
+            let _ = write!(
+                text,
+                ", {sample_rate} Hz, {channels} channel{}",
+                if channels == 1 { "" } else { "s" }
+            );
+        }
+        let _ = write!(text, ", {}", kilobits(self.bit_rate));
+        text
+    }
+}
+
+fn kilobits(bits_per_s: u32) -> String {
+    match bits_per_s {
+        0 => "bit rate unknown".to_owned(),
+        rate => format!("{} kb/s", rate.div_ceil(1000)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let media = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../testdata/media/av-300k.wmv"
+        );
+        let header =
+            Header::parse(&std::fs::read(media).expect("test media")).expect("a sound header");
+        let answers = Answers {
+            server_version: "9.1.1.3841".to_owned(),
+            ..Answers::default()
+        };
+        Report::new(
+            &"mmst://studio/show".parse().expect("a URL"),
+            &answers,
+            &header,
+        )
+    }
+
+    #[test]
+    fn the_keys_of_json_stay() {
+        let json = serde_json::to_value(report()).expect("JSON");
+        let keys = |value: &serde_json::Value| -> Vec<String> {
+            let mut keys: Vec<String> = value
+                .as_object()
+                .expect("an object")
+                .keys()
+                .cloned()
+                .collect();
+            keys.sort();
+            keys
+        };
+        assert_eq!(
+            keys(&json),
+            [
+                "author",
+                "bit_rate",
+                "header_bytes",
+                "live",
+                "packet_bytes",
+                "preroll_ms",
+                "product",
+                "server_version",
+                "streams",
+                "title",
+                "url"
+            ]
+        );
+        let video = json["streams"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|stream| stream["kind"] == "video")
+            .expect("video");
+        assert_eq!(
+            keys(video),
+            ["bit_rate", "codec", "height", "kind", "number", "width"]
+        );
+        let audio = json["streams"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|stream| stream["kind"] == "audio")
+            .expect("audio");
+        assert_eq!(
+            keys(audio),
+            [
+                "bit_rate",
+                "channels",
+                "codec",
+                "kind",
+                "number",
+                "sample_rate"
+            ]
+        );
+        assert_eq!(
+            (&json["live"], &json["product"]),
+            (&serde_json::Value::Bool(false), &serde_json::Value::Null)
+        );
+    }
+
+    #[test]
+    fn people_get_lines() {
+        let text = report().text();
+        for line in [
+            "channel   mmst://studio/show\n",
+            "server    9.1.1.3841\n",
+            "title     av-300k\n",
+            "video wmv2, 320x240",
+            "audio wma 2, 44100 Hz",
+        ] {
+            assert!(text.contains(line), "{line:?} in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! `funnel serve`: puts everything together, waits for a signal, takes everything apart.
+//!
+//! Order at start: look before promising (configuration, media, limits, kernel, ports), then shards, then sources, then the screen.
+//! Order at the end: the shards end their sessions while sources still run, so that nobody sees a source vanish; then the sources.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use funnel_channel::{Channel, ChannelOptions};
+use funnel_control::config::{ChannelConfig, Config, SourceConfig, Start};
+use funnel_control::directory::Directory;
+use funnel_control::startup::{self, ChannelFacts, Facts};
+use funnel_engine::{Admission, AdmissionLimits};
+use funnel_ingest::{Ingest, Source, SourceSpec};
+use funnel_uring::Caps;
+use funnel_uring::net::ListenOptions;
+use tracing::{error, info, warn};
+
+use crate::console::{say, start_log};
+use crate::failure::Failure;
+use crate::limits;
+use crate::listen::{self, Listeners};
+use crate::machine;
+use crate::settings::{self, DEMO, REFERENCE, Settings};
+use crate::shard::{self, Plan, Served, Services, Shard, Tuning};
+use crate::signals;
+
+/// Serves until a signal comes and every session has ended, or the drain time is over.
+///
+/// # Errors
+/// Anything that forbids to start, and a shard that died.
+pub fn run(config: Option<&Path>) -> Result<(), Failure> {
+    let mut settings = settings::read(config)?;
+    start_log(settings.config.log.level);
+    raise_limits();
+    Caps::probe().map_err(Failure::fault)?;
+    let options = ListenOptions {
+        send_buffer_bytes: Some(send_buffer_bytes(&settings)),
+        ..ListenOptions::default()
+    };
+    let listeners = listen::bind(&settings.config.listen, settings.workers, &options)
+        .map_err(Failure::Fault)?;
+    settings.warnings.extend(listeners.warnings.iter().cloned());
+    // Before anything runs: a signal from here on ends it properly.
+    let signals = signals::listen()
+        .map_err(|error| Failure::fault(format!("signals cannot be received: {error}")))?;
+    let running = start(&settings, listeners)?;
+    say(&startup::screen(&facts(&settings, &running.addresses)));
+    settings
+        .warnings
+        .iter()
+        .for_each(|warning| warn!("{warning}"));
+    report_channels(&settings);
+    running.until_signalled(
+        &signals,
+        Duration::from_secs(settings.config.limits.drain_seconds.into()),
+    )
+}
+
+fn raise_limits() {
+    let (before, after) = machine::raise_open_files();
+    if before < after {
+        info!(before, after, "the limit of open files is raised");
+    }
+}
+
+fn send_buffer_bytes(settings: &Settings) -> usize {
+    let channels = settings.config.channels.iter().zip(&settings.media);
+    limits::send_buffer_bytes(channels.map(|(channel, media)| {
+        (
+            limits::sending_bit_rate(channel, media.bit_rate),
+            channel.train_ms,
+        )
+    }))
+}
+
+/// Everything that has to be ended.
+struct Running {
+    shards: Vec<Shard>,
+    ingest: Ingest,
+    addresses: Vec<SocketAddr>,
+}
+
+fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> {
+    let config = &settings.config;
+    let channels: Vec<Arc<Channel>> = config
+        .channels
+        .iter()
+        .map(|channel| channel_of(channel, settings.workers))
+        .collect();
+    let services = Arc::new(services(settings, &channels)?);
+    let cores = machine::cores();
+    let mut shards = Vec::new();
+    for (index, listeners) in listeners.of_workers.into_iter().enumerate() {
+        let core = cores.get(index % cores.len().max(1)).copied();
+        let plan = Plan {
+            index,
+            core,
+            listeners,
+            services: Arc::clone(&services),
+        };
+        shards.push(shard::start(plan).map_err(Failure::fault)?);
+    }
+    let specs = config
+        .channels
+        .iter()
+        .zip(&channels)
+        .map(|(channel, shared)| source_of(channel, shared));
+    let ingest = funnel_ingest::spawn(specs.collect()).map_err(Failure::fault)?;
+    Ok(Running {
+        shards,
+        ingest,
+        addresses: listeners.addresses,
+    })
+}
+
+fn channel_of(channel: &ChannelConfig, workers: usize) -> Arc<Channel> {
+    let start = match channel.start {
+        Start::Always => funnel_channel::Start::Always,
+        Start::FirstViewer => funnel_channel::Start::FirstViewer,
+    };
+    Channel::new(
+        &channel.name,
+        ChannelOptions {
+            start,
+            readers_max: workers + READERS_BESIDES,
+        },
+    )
+}
+
+/// Readers of a log that are no shard: kept free for tools that look on.
+const READERS_BESIDES: usize = 4;
+
+fn services(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Services, Failure> {
+    let Config {
+        limits,
+        channels: configured,
+        ..
+    } = &settings.config;
+    let entry = |(channel, shared): (&ChannelConfig, &Arc<Channel>)| {
+        (
+            channel.name.clone(),
+            Served {
+                channel: Arc::clone(shared),
+                tuning: tuning_of(channel),
+            },
+        )
+    };
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    Ok(Services {
+        directory: Directory::new(configured.iter().zip(channels).map(entry))
+            .map_err(Failure::fault)?,
+        settings: Arc::new(funnel_session::server::Settings {
+            product: concat!("funnel/", env!("CARGO_PKG_VERSION")).to_owned(),
+            handshake: seconds(limits.handshake_seconds),
+            idle: seconds(limits.idle_seconds),
+            ..Default::default()
+        }),
+        admission: Arc::new(Admission::new(AdmissionLimits {
+            viewers: limits.viewers,
+            viewers_per_address: limits.viewers_per_address,
+            bits_per_second_out: limits.bits_per_second_out,
+        })),
+        selections_max: usize::try_from(limits.selections_max).unwrap_or(usize::MAX),
+        viewers_per_shard_max: settings.fit.per_worker,
+    })
+}
+
+fn tuning_of(channel: &ChannelConfig) -> Tuning {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    Tuning {
+        train: Duration::from_millis(channel.train_ms.into()),
+        fast_start: seconds(channel.fast_start_seconds),
+        lag_disconnect: seconds(channel.lag_disconnect_seconds),
+        open_wait: seconds(channel.open_wait_seconds),
+        retain: seconds(channel.log_seconds),
+        log_bytes_max: channel.log_bytes_max,
+    }
+}
+
+fn source_of(channel: &ChannelConfig, shared: &Arc<Channel>) -> SourceSpec {
+    let source = match &channel.source {
+        SourceConfig::Demo => Source::Demo {
+            bytes: DEMO,
+            looped: true,
+        },
+        SourceConfig::File {
+            path,
+            looped,
+            speed,
+        } => Source::File {
+            path: path.clone(),
+            looped: *looped,
+            speed: *speed,
+        },
+        SourceConfig::Command { run } => Source::Command { run: run.clone() },
+    };
+    SourceSpec {
+        channel: Arc::clone(shared),
+        source,
+        title: channel.title.clone(),
+        author: channel.author.clone(),
+        log_seconds: channel.log_seconds,
+        log_bytes_max: channel.log_bytes_max,
+        source_grace: Duration::from_secs(channel.source_grace_seconds.into()),
+        file_id: random_id(),
+    }
+}
+
+/// std draws the keys of a hash map from the system's random numbers; enough for an id that only has to differ from run to run.
+fn random_id() -> [u8; 16] {
+    let draw = || RandomState::new().build_hasher().finish();
+    let both = u128::from(draw()) << 64 | u128::from(draw());
+    both.to_le_bytes()
+}
+
+fn facts(settings: &Settings, addresses: &[SocketAddr]) -> Facts {
+    let config = &settings.config;
+    let channels = config
+        .channels
+        .iter()
+        .zip(&settings.media)
+        .map(|(channel, media)| ChannelFacts {
+            name: channel.name.clone(),
+            kind: channel.source.kind(),
+            start: channel.start,
+            bit_rate: media.bit_rate,
+            title: channel.title.clone().or_else(|| media.title.clone()),
+        });
+    let public_host = config.server.public_host.as_deref();
+    let names_itself = public_host.is_some()
+        || addresses
+            .first()
+            .is_some_and(|address| !address.ip().is_unspecified());
+    let machine = if names_itself {
+        String::new()
+    } else {
+        machine::host()
+    };
+    Facts {
+        product: "funnel".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        mms: addresses.to_vec(),
+        host: startup::host_for_links(public_host, addresses, machine),
+        channels: channels.collect(),
+        config_file: settings.file.clone(),
+        reference: REFERENCE.to_owned(),
+        warnings: settings.warnings.clone(),
+    }
+}
+
+fn report_channels(settings: &Settings) {
+    for (channel, media) in settings.config.channels.iter().zip(&settings.media) {
+        let start = match channel.start {
+            Start::Always => "always",
+            Start::FirstViewer => "first-viewer",
+        };
+        info!(
+            channel = channel.name,
+            source = channel.source.kind(),
+            start,
+            bit_rate = media.bit_rate,
+            "a channel is served"
+        );
+    }
+}
+
+impl Running {
+    fn until_signalled(
+        self,
+        signals: &Receiver<&'static str>,
+        drain: Duration,
+    ) -> Result<(), Failure> {
+        let died = self.wait(signals);
+        let manner = self.drain(signals, drain);
+        let all_well = self.end(manner);
+        if died || !all_well {
+            return Err(Failure::Fault(
+                "a worker thread died: see the log; this is a bug in funnel".to_owned(),
+            ));
+        }
+        info!("stopped");
+        Ok(())
+    }
+
+    /// Waits for the first signal. True when a shard died instead.
+    fn wait(&self, signals: &Receiver<&'static str>) -> bool {
+        loop {
+            match signals.recv_timeout(LOOK_EVERY) {
+                Ok(signal) => {
+                    info!(signal, "a signal ends the server");
+                    return false;
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.shards.iter().any(Shard::is_finished) {
+                        error!("a worker thread died; the others end their sessions");
+                        return true;
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => thread::sleep(LOOK_EVERY),
+            }
+        }
+    }
+
+    /// Lets every session end, until all have or the time is over or the second signal comes.
+    fn drain(&self, signals: &Receiver<&'static str>, drain: Duration) -> Manner {
+        info!(
+            seconds = drain.as_secs(),
+            "draining: every session is ended; a second signal stops at once"
+        );
+        self.shards.iter().for_each(Shard::drain);
+        let deadline = Instant::now() + drain;
+        while !self.shards.iter().all(Shard::is_finished) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                warn!("the drain time is over; sessions that are left are cut");
+                return Manner::Calm;
+            }
+            if let Ok(signal) = signals.recv_timeout(left.min(Duration::from_millis(20))) {
+                warn!(signal, "the second signal: stopping at once");
+                return Manner::AtOnce;
+            }
+        }
+        Manner::Calm
+    }
+
+    /// Takes apart what is left. False when a shard panicked.
+    fn end(self, manner: Manner) -> bool {
+        self.shards.iter().for_each(Shard::stop);
+        let ingest = self.ingest;
+        // Children that ignore a polite request need seconds; who is in a hurry leaves them to the end of their pipe.
+        let patience = match manner {
+            Manner::Calm => Duration::from_secs(10),
+            Manner::AtOnce => Duration::from_millis(500),
+        };
+        let (done, is_done) = mpsc::channel();
+        let stopper = thread::Builder::new()
+            .name("funnel-stop".into())
+            .spawn(move || {
+                ingest.stop();
+                let _ = done.send(());
+            });
+        let mut all_well = true;
+        for shard in self.shards {
+            all_well &= shard.join();
+        }
+        if stopper.is_ok() && is_done.recv_timeout(patience).is_err() {
+            warn!("a source's command is slow to end and is left behind");
+        }
+        all_well
+    }
+}
+
+/// How to end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Manner {
+    Calm,
+    AtOnce,
+}
+
+/// How soon a dead shard is noticed.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_screen_of_the_demo_has_the_lines_to_paste() {
+        let settings = settings::read(None).expect("the demo");
+        let addresses = ["127.0.0.1:1755".parse().expect("an address")];
+        let screen = startup::screen(&facts(&settings, &addresses));
+        for line in [
+            "ffplay mmst://127.0.0.1/demo",
+            "vlc mms://127.0.0.1/demo",
+            "mplayer mms://127.0.0.1/demo",
+            "on air  “funnel demo”",
+        ] {
+            assert!(screen.contains(line), "{line:?} in\n{screen}");
+        }
+    }
+
+    #[test]
+    fn each_header_gets_an_id_of_its_own() {
+        assert_ne!(random_id(), random_id());
+    }
+
+    #[test]
+    fn configured_numbers_reach_the_engine() {
+        let mut channel = Config::demo().channels.remove(0);
+        (
+            channel.train_ms,
+            channel.fast_start_seconds,
+            channel.lag_disconnect_seconds,
+            channel.open_wait_seconds,
+        ) = (50, 1, 2, 3);
+        let tuning = tuning_of(&channel);
+        let got = (
+            tuning.train.as_millis(),
+            tuning.fast_start.as_secs(),
+            tuning.lag_disconnect.as_secs(),
+            tuning.open_wait.as_secs(),
+        );
+        assert_eq!(got, (50, 1, 2, 3));
+    }
+}

@@ -1,0 +1,235 @@
+//! From a configuration file to settings that can be served: everything that can be known without starting is looked at here, and all
+//! faults come out together.
+
+use std::path::Path;
+use std::time::Duration;
+
+use funnel_control::config::{self, ChannelConfig, Config, Fault, Loaded, SourceConfig};
+use funnel_ingest::{InspectError, Inspection, inspect, inspect_bytes};
+use miette::Diagnostic as _;
+
+use crate::failure::Failure;
+use crate::limits::{self, Fit, TooMany};
+use crate::machine;
+
+/// The built-in demo: `testdata/make-demo.sh` makes it.
+pub const DEMO: &[u8] = include_bytes!("../assets/demo.asf");
+
+/// Where every key of the configuration is explained.
+pub const REFERENCE: &str = "config/funnel.toml";
+
+/// A configuration that may be served.
+#[derive(Debug)]
+pub struct Settings {
+    /// As configured.
+    pub config: Config,
+    /// The configuration file; `None` = the built-in demo.
+    pub file: Option<String>,
+    /// What each channel's source is known to hold, in the order of the channels.
+    pub media: Vec<Media>,
+    /// Threads that serve viewers.
+    pub workers: usize,
+    /// Viewers that fit.
+    pub fit: Fit,
+    /// What will hurt, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// What is known of a source before it starts: nothing of a command, everything of a file.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Media {
+    /// bit/s
+    pub bit_rate: Option<u32>,
+    /// Bytes of a packet.
+    pub packet_bytes: Option<u32>,
+    /// How long it is, ms.
+    pub duration_ms: Option<u64>,
+    /// Its own title.
+    pub title: Option<String>,
+}
+
+/// Reads and checks `file`, or the built-in demo's settings.
+///
+/// # Errors
+/// Every fault of the configuration, of the media it names, and of what it asks of this machine.
+pub fn read(file: Option<&Path>) -> Result<Settings, Failure> {
+    let mut checked = match file {
+        Some(path) => of_file(path)?,
+        None => of_demo()?,
+    };
+    checked.warnings.extend(checked.fit.warning.clone());
+    Ok(checked)
+}
+
+fn of_demo() -> Result<Settings, Failure> {
+    let config = Config::demo();
+    let workers = workers(&config);
+    let mut warnings = Vec::new();
+    let inspected = config
+        .channels
+        .iter()
+        .map(|channel| look_at(channel, &mut warnings));
+    let media = inspected
+        .collect::<Result<_, _>>()
+        .map_err(Failure::fault)?;
+    let fit = limits::fit(config.limits.viewers, workers, machine::open_files_max())
+        .map_err(Failure::fault)?;
+    Ok(Settings {
+        config,
+        file: None,
+        media,
+        workers,
+        fit,
+        warnings,
+    })
+}
+
+fn of_file(path: &Path) -> Result<Settings, Failure> {
+    let mut loaded = config::load(path)?;
+    let workers = workers(&loaded.config);
+    let fit = limits::fit(
+        loaded.config.limits.viewers,
+        workers,
+        machine::open_files_max(),
+    );
+    let mut faults = Vec::new();
+    if let Err(error) = &fit {
+        faults.push(loaded.fault_at_key("limits.viewers", error.to_string(), TooMany::HELP));
+    }
+    let (mut media, mut media_warnings) = (Vec::new(), Vec::new());
+    for channel in &loaded.config.channels {
+        match look_at(channel, &mut media_warnings) {
+            Ok(known) => media.push(known),
+            Err(error) => faults.push(media_fault(&loaded, channel, &error)),
+        }
+    }
+    let config = loaded.check(faults)?;
+    let mut warnings: Vec<String> = loaded.warnings.faults().iter().map(sentence).collect();
+    warnings.append(&mut media_warnings);
+    let fit = fit.map_err(Failure::fault)?;
+    Ok(Settings {
+        config,
+        file: Some(path.display().to_string()),
+        media,
+        workers,
+        fit,
+        warnings,
+    })
+}
+
+fn workers(config: &Config) -> usize {
+    match config.server.workers {
+        0 => machine::cores().len().max(1),
+        workers => workers,
+    }
+}
+
+/// Looks through a channel's media, if it has any yet.
+fn look_at(
+    channel: &ChannelConfig,
+    warnings: &mut Vec<String>,
+) -> Result<Media, Box<InspectError>> {
+    let (inspection, looped) = match &channel.source {
+        SourceConfig::Demo => (inspect_bytes("the built-in demo", DEMO)?, true),
+        SourceConfig::File { path, looped, .. } => (inspect(path)?, *looped),
+        SourceConfig::Command { .. } => return Ok(Media::default()),
+    };
+    let log = Duration::from_secs(channel.log_seconds.into());
+    warnings.extend(
+        inspection
+            .warnings(log, looped)
+            .into_iter()
+            .map(|warning| format!("channel {}: {warning}", channel.name)),
+    );
+    Ok(Media::of(&inspection))
+}
+
+fn media_fault(loaded: &Loaded, channel: &ChannelConfig, error: &InspectError) -> Fault {
+    const HELP: &str = "an ASF, WMV or WMA file is needed; `ffmpeg -i FILE -c copy -packet_size 1400 NEW.wmv` repairs many";
+    loaded.fault_at(&channel.name, "source.path", error.to_string(), HELP)
+}
+
+impl Media {
+    fn of(inspection: &Inspection) -> Self {
+        let header = &inspection.live.header;
+        Self {
+            bit_rate: Some(header.bit_rate()),
+            packet_bytes: Some(header.packet_bytes()),
+            duration_ms: Some(inspection.survey.duration_ms),
+            title: Some(header.description().title.clone()).filter(|title| !title.is_empty()),
+        }
+    }
+}
+
+/// A fault with its advice, on one line.
+fn sentence(fault: &Fault) -> String {
+    match fault.help() {
+        Some(help) => format!("{fault} ({help})"),
+        None => fault.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn read_text(text: &str) -> (Result<Settings, Failure>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("funnel.toml");
+        fs::write(&path, text).expect("written");
+        (read(Some(&path)), folder)
+    }
+
+    #[test]
+    fn the_demo_is_sound_and_needs_no_warning() {
+        let settings = read(None).expect("the demo");
+        assert_eq!(settings.warnings, Vec::<String>::new());
+        assert_eq!(settings.media[0].title.as_deref(), Some("funnel demo"));
+        assert!(
+            settings.media[0]
+                .bit_rate
+                .is_some_and(|rate| (200_000..400_000).contains(&rate)),
+            "{:?}",
+            settings.media
+        );
+        assert!(
+            settings.media[0]
+                .packet_bytes
+                .is_some_and(|bytes| bytes <= 1464)
+        );
+    }
+
+    #[test]
+    fn faults_of_the_file_its_media_and_the_machine_come_together() {
+        let text = "[limits]\nviewers = 10_000_000\nidle = 3\n[server]\nworkers = 1\n[channels.a]\nsource = { kind = \"file\", path = \"funnel.toml\" }\n";
+        let (result, _folder) = read_text(text);
+        let Err(Failure::Config(faults)) = result else {
+            panic!("accepted");
+        };
+        let all: Vec<String> = faults.faults().iter().map(ToString::to_string).collect();
+        assert_eq!(all.len(), 3, "{all:#?}");
+        assert!(
+            all[0].starts_with("limits.viewers: 10000000 viewers do not fit"),
+            "{all:#?}"
+        );
+        assert!(all[1].contains("idle"), "{all:#?}");
+        assert!(
+            all[2].starts_with("channels.a.source.path: ") && all[2].contains("neither ASF"),
+            "{all:#?}"
+        );
+        assert!(faults.faults().iter().all(|fault| fault.span().is_some()));
+    }
+
+    #[test]
+    fn warnings_do_not_forbid() {
+        let text = "[channels.a]\nsource = { kind = \"demo\" }\nlog_seconds = 1\ntrain_ms = 1500\n[channels.b]\nsource = { kind = \"command\", run = [\"true\"] }\n";
+        let (result, _folder) = read_text(text);
+        let settings = result.expect("only warnings");
+        let all = settings.warnings.join("\n");
+        assert!(all.contains("channels.a.train_ms: "), "{all}");
+        assert!(all.contains("channel a: key frames are up to"), "{all}");
+        assert_eq!(settings.media[1], Media::default());
+    }
+}
