@@ -142,6 +142,7 @@ impl Sends<'_> {
             join(media, &pinned.guard, self.now, tuning.fast_start);
         }
         let mut end = pinned.guard.tail();
+        let mut switches = false;
         if let Some((target, next)) = media
             .switch_to
             .and_then(|target| Some((target, guards.get(target)?)))
@@ -160,7 +161,10 @@ impl Sends<'_> {
                     media.next_visit = self.now; // goes on with the other log in the next turn
                     return;
                 }
-                Some(at) => end = end.min(at),
+                Some(at) => {
+                    end = end.min(at);
+                    switches = true;
+                }
                 None => {}
             }
         }
@@ -207,9 +211,7 @@ impl Sends<'_> {
                 viewer.flight = Flight::Media(train);
             }
             pace(media, &pinned.guard, start, coupled.bytes as u64, self.now);
-            if coupled.more && media.fast_start.is_none()
-                || media.run.cursor == end && media.switch_to.is_some()
-            {
+            if coupled.more && media.fast_start.is_none() || switches && media.run.cursor == end {
                 media.next_visit = self.now; // the kernel's answer brings the viewer back at once
             }
         }
