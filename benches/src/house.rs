@@ -1,0 +1,284 @@
+//! A full house: one engine, its channels and their publishers, and viewers who play, in virtual time.
+//!
+//! Nothing here touches a socket: [`House::turn`] plays the shard's loop with a transport that takes everything. Every
+//! cost that is measured is the engine's own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use funnel_channel::{Air, Channel, ChannelOptions, Entry, EpochSpec, LogConfig, Publisher, Start};
+use funnel_engine::{
+    Action, Admission, AdmissionLimits, Engine, EngineConfig, Key, Served, Tuning,
+};
+use funnel_session::server::Settings;
+
+use crate::{media, player};
+
+/// Size of the packets that are published, bytes.
+pub const PACKET_BYTES: usize = 1444;
+/// Bit rate the channels announce, bit/s.
+pub const BIT_RATE: u32 = 300_000;
+/// Time between two visits to a viewer.
+pub const TRAIN: Duration = Duration::from_millis(200);
+/// Virtual time of one turn in which everybody is due: a train, and two ticks of the engine's timers, which round up.
+pub const STEP: Duration = Duration::from_millis(210);
+/// Bytes of heads and messages per turn, as the shards have it, or what everybody needs at once.
+const ARENA_BYTES_MIN: usize = 1 << 20;
+/// Trains until the logs turn over: they keep 20.
+const WARM_ROUNDS: usize = 100;
+
+/// What a house is built for.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Viewers, spread evenly over the channels.
+    pub viewers: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Packets per train and viewer.
+    pub train_packets: usize,
+    /// Sends the engine may make per turn; the shards use 1,024.
+    pub sends_max: usize,
+}
+
+impl Plan {
+    /// Viewers of one channel at 300 kb/s, 5 packets each 200 ms, all in one turn.
+    pub fn of(viewers: usize) -> Self {
+        Self {
+            viewers,
+            channels: 1,
+            train_packets: 5,
+            sends_max: viewers,
+        }
+    }
+}
+
+/// What a turn did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Turned {
+    /// Sends, one per viewer.
+    pub sends: usize,
+    /// Pieces of all gather lists.
+    pub pieces: usize,
+    /// Bytes of all sends.
+    pub bytes: usize,
+}
+
+/// Engine, channels, viewers, and the virtual clock.
+pub struct House {
+    /// The engine that is measured.
+    pub engine: Engine,
+    /// The clock.
+    pub now: Instant,
+    publishers: Vec<Publisher>,
+    packet: Vec<u8>,
+    published: u64,
+    plan: Plan,
+    arena: Box<[u8]>,
+    results: Vec<(Key, i32)>,
+    hellos: Vec<Vec<Vec<u8>>>,
+}
+
+impl House {
+    /// Builds the channels and lets `plan.viewers` join and play.
+    ///
+    /// # Panics
+    /// When the engine does not do what a house needs: a bench of something else would be a lie.
+    pub fn new(plan: Plan) -> Self {
+        let now = Instant::now();
+        let (channels, publishers) = (0..plan.channels).map(|n| channel(n, &plan)).unzip();
+        let mut house = Self {
+            engine: Engine::new(config(channels, &plan), now),
+            now,
+            publishers,
+            packet: vec![0xA5; PACKET_BYTES],
+            published: 0,
+            arena: vec![
+                0;
+                ARENA_BYTES_MIN.max(plan.viewers * plan.train_packets * 16 + (128 << 10))
+            ]
+            .into(),
+            results: Vec::with_capacity(plan.viewers + 1),
+            hellos: (0..plan.channels)
+                .map(|n| player::handshake(&channel_name(n)))
+                .collect(),
+            plan,
+        };
+        house.publish(1);
+        for viewer in 0..plan.viewers {
+            house.join(viewer);
+        }
+        // The first round spreads the viewers over the train; after the others the logs have all the memory they will have.
+        for _ in 0..WARM_ROUNDS {
+            house.advance(STEP, plan.train_packets);
+            house.settle();
+        }
+        house
+    }
+
+    /// One more viewer connects, shakes hands and plays; everything it is sent is taken.
+    ///
+    /// # Panics
+    /// When it is not let in.
+    pub fn join(&mut self, viewer: usize) -> Key {
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1024));
+        let key = self
+            .engine
+            .accept(self.now, peer, viewer as u64)
+            .expect("the engine has room");
+        let requests = std::mem::take(&mut self.hellos[viewer % self.plan.channels]);
+        for request in &requests {
+            self.engine.received(self.now, key, request);
+            self.settle();
+        }
+        self.hellos[viewer % self.plan.channels] = requests;
+        self.engine.reports().for_each(drop);
+        key
+    }
+
+    /// A viewer hangs up.
+    pub fn leave(&mut self, key: Key) {
+        self.engine.hung_up(key, 0);
+        self.engine.actions().for_each(drop);
+        self.engine.reports().for_each(drop);
+    }
+
+    /// Moves the clock and publishes `packets` to each channel.
+    pub fn advance(&mut self, time: Duration, packets: usize) {
+        self.now += time;
+        self.publish(packets);
+    }
+
+    /// One turn of the shard's loop with a transport that takes everything at once.
+    pub fn turn(&mut self) -> Turned {
+        let mut turned = Turned::default();
+        let results = &mut self.results;
+        results.clear();
+        let (guards, sends, _) = self.engine.begin(self.now);
+        sends.fill(&guards, &mut self.arena, |key, pieces| {
+            let bytes = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+            turned.sends += 1;
+            turned.pieces += pieces.len();
+            turned.bytes += bytes;
+            results.push((key, bytes as i32)); // a send is bounded by visit_bytes_max
+        });
+        let spare = guards.release();
+        self.engine.end(spare);
+        for (key, result) in results.drain(..) {
+            self.engine.sent(self.now, key, result);
+        }
+        for action in self.engine.actions() {
+            assert!(
+                matches!(action, Action::AwaitWritable(_)),
+                "nobody is to leave: {action:?}"
+            );
+        }
+        turned
+    }
+
+    /// Turns at one moment until nothing is due any more; the sum of what they did.
+    pub fn settle(&mut self) -> Turned {
+        let mut sum = Turned::default();
+        loop {
+            let turned = self.turn();
+            if turned == Turned::default() {
+                return sum;
+            }
+            sum.sends += turned.sends;
+            sum.pieces += turned.pieces;
+            sum.bytes += turned.bytes;
+        }
+    }
+
+    /// What a turn must do in which everybody is due.
+    pub fn everybody(&self) -> Turned {
+        let packets = self.plan.viewers * self.plan.train_packets;
+        Turned {
+            sends: self.plan.viewers,
+            pieces: 2 * packets,
+            bytes: packets * (PACKET_BYTES + 8),
+        }
+    }
+
+    fn publish(&mut self, packets: usize) {
+        for _ in 0..packets {
+            for publisher in &mut self.publishers {
+                let entry = Entry {
+                    full: &self.packet,
+                    stripped: None,
+                    join: None,
+                    join_stripped: None,
+                    send_ms: self.published * 40,
+                    due_ms: self.published * 40,
+                    clean_point: self.published.is_multiple_of(25),
+                    join_done: true,
+                };
+                publisher
+                    .publish(self.now, entry)
+                    .expect("far below the ceiling");
+            }
+            self.published += 1;
+        }
+    }
+}
+
+fn channel_name(number: usize) -> String {
+    format!("radio-{number}")
+}
+
+/// A channel on air, and its publisher.
+fn channel(number: usize, plan: &Plan) -> (Arc<Channel>, Publisher) {
+    let source = media::source("av-300k.wmv");
+    let channel = Channel::new(
+        channel_name(number),
+        ChannelOptions {
+            start: Start::Always,
+            readers_max: 2,
+        },
+    );
+    let publisher = channel
+        .announce(EpochSpec {
+            header: source.header.bytes().into(),
+            packet_bytes: PACKET_BYTES as u32,
+            bit_rate: BIT_RATE,
+            streams: source.header.stream_mask(),
+            log: LogConfig {
+                packet_bytes: 0,
+                retain: TRAIN * 20,
+                bytes_max: 64 << 20,
+                readers_max: 0,
+                first_seq: 0,
+            },
+        })
+        .expect("a workable log");
+    channel.set_air(Air::OnAir);
+    debug_assert!(plan.train_packets < 100, "the log holds a few trains");
+    (channel, publisher)
+}
+
+fn config(channels: Vec<Arc<Channel>>, plan: &Plan) -> EngineConfig {
+    let tuning = Tuning {
+        train: TRAIN,
+        fast_start: Duration::ZERO,
+        ..Tuning::default()
+    };
+    EngineConfig {
+        // No Ping falls due and nobody answers one: media is what is measured.
+        settings: Arc::new(Settings {
+            ping: Duration::from_secs(1 << 30),
+            ..Settings::default()
+        }),
+        admission: Arc::new(Admission::new(AdmissionLimits::default())),
+        lookup: Box::new(move |name| {
+            let channel = channels.iter().find(|channel| channel.name() == name)?;
+            Some(Served {
+                channel: Arc::clone(channel),
+                tuning,
+            })
+        }),
+        viewers_max: plan.viewers + 1,
+        selections_max: 4,
+        sends_max: plan.sends_max,
+        visit_bytes_max: 256 << 10,
+    }
+}
