@@ -15,6 +15,7 @@ use crate::{
     child::Child,
     feed::{Begun, Feed, FeedError, guessed_bit_rates},
     grace::Grace,
+    inspect::{warning_of_codecs, warning_of_key_frames, warning_of_packet_size},
     runtime::Stop,
     wants::Wants,
 };
@@ -182,6 +183,28 @@ struct Run {
     damaged_in_a_row: u32,
     /// Since when packets come.
     good_since: Option<Instant>,
+    key_frames: KeyFrames,
+}
+
+/// How far key frames (to be exact: places where viewers may begin) are apart.
+#[derive(Default)]
+struct KeyFrames {
+    last_ms: Option<u64>,
+    has_warned: bool,
+}
+
+impl KeyFrames {
+    /// Looks at the next packet; a sentence for the operator when they are further apart than `log`, once.
+    fn look(&mut self, send_ms: u64, is_clean_point: bool, log: Duration) -> Option<String> {
+        let since = *self.last_ms.get_or_insert(send_ms);
+        let gap = Duration::from_millis(send_ms.saturating_sub(since));
+        if is_clean_point {
+            self.last_ms = Some(send_ms);
+        }
+        let warning = warning_of_key_frames(gap, log).filter(|_| !self.has_warned);
+        self.has_warned |= warning.is_some();
+        warning
+    }
 }
 
 /// Why a command's output cannot be used; it is ended and started again.
@@ -279,8 +302,13 @@ impl Intake {
                     now,
                 )?;
             }
+            let log = self.feed.log_reach();
             match self.feed.prepare(raw) {
                 Ok(packet) => {
+                    let warning = packet.as_ref().and_then(|packet| {
+                        let key_frames = &mut self.run.key_frames;
+                        key_frames.look(packet.send_ms(), packet.is_clean_point(), log)
+                    });
                     self.run.damaged_in_a_row = 0;
                     self.packets += 1;
                     if self.run.good_since.is_none() && self.playing {
@@ -291,6 +319,9 @@ impl Intake {
                         Some(packet) if self.playing => packet.publish(now),
                         Some(packet) => packet.hold(),
                         None => {}
+                    }
+                    if let Some(warning) = warning {
+                        warn!(channel = self.name(), "{warning}");
                     }
                 }
                 Err(_) => {
@@ -317,10 +348,20 @@ fn begin(
 ) -> Result<(), FeedError> {
     let packet_bytes = Normaliser::new(&header).probe(first);
     let bit_rates = guessed_bit_rates(&header);
+    let warnings = [
+        warning_of_packet_size(packet_bytes),
+        warning_of_codecs(&header),
+    ];
     let begun = feed.begin(header, packet_bytes, &bit_rates, now)?;
     let channel = feed.channel().name();
     match begun {
-        Begun::New => info!(channel, packet_bytes, "the command sends a new header"),
+        Begun::New => {
+            info!(channel, packet_bytes, "the command sends a new header");
+            // Files are told about at the start of the server; a command says only now what it sends.
+            for warning in warnings.iter().flatten() {
+                warn!(channel, "{warning}");
+            }
+        }
         Begun::Continued => info!(channel, "the command goes on with the same header"),
     }
     if !playing {
@@ -331,3 +372,27 @@ fn begin(
 
 /// `docs/protocol/asf.md` §18.
 const DAMAGED_MAX: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_frames_further_apart_than_the_log_are_told_once() {
+        let log = Duration::from_secs(30);
+        let mut key_frames = KeyFrames::default();
+        let mut look = |seconds: u64, is_clean_point| {
+            key_frames.look(7_000 + seconds * 1000, is_clean_point, log)
+        };
+        assert_eq!(look(0, true), None);
+        assert_eq!(look(30, false), None);
+        assert_eq!(look(30, true), None);
+        assert_eq!(look(60, false), None);
+        let warning = look(61, false).expect("31 s without a key frame");
+        assert!(
+            warning.contains("31.0 s") && warning.contains("-g"),
+            "{warning}"
+        );
+        assert_eq!(look(62, false), None, "once");
+    }
+}

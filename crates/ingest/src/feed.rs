@@ -91,6 +91,11 @@ impl Feed {
         &self.channel
     }
 
+    /// How far back the channel's log reaches.
+    pub(crate) fn log_reach(&self) -> std::time::Duration {
+        self.log.retain
+    }
+
     /// A source begins, or begins again: `header` as it gave it, `packet_bytes` as they will be after repair, `bit_rates` measured or
     /// guessed for streams whose rate the header does not tell. An equivalent header continues the epoch after the real gap.
     pub(crate) fn begin(
@@ -255,6 +260,11 @@ impl Prepared<'_> {
     /// Its place on the channel's timeline.
     pub(crate) fn send_ms(&self) -> u64 {
         self.ready.meta.send_ms
+    }
+
+    /// Whether viewers may begin with it.
+    pub(crate) fn is_clean_point(&self) -> bool {
+        self.ready.meta.clean_point
     }
 
     /// Publishes it.

@@ -119,19 +119,13 @@ impl Inspection {
             self.live.warnings.iter().map(ToString::to_string).collect();
         self.warn_of_packets(&mut warnings);
         self.warn_of_key_frames(log, looped, &mut warnings);
-        self.warn_of_codecs(&mut warnings);
+        warnings.extend(warning_of_codecs(&self.header));
         warnings
     }
 
     fn warn_of_packets(&self, warnings: &mut Vec<String>) {
         let survey = &self.survey;
-        if survey.packet_bytes > NETWORK_PACKET_BYTES_MAX {
-            warnings.push(format!(
-                "packets of {} bytes do not fit a network packet ({NETWORK_PACKET_BYTES_MAX} at most): each lost fragment costs a whole \
-                 packet; encode with -packet_size 1400",
-                survey.packet_bytes
-            ));
-        }
+        warnings.extend(warning_of_packet_size(survey.packet_bytes));
         if survey.damaged > 0 {
             let all = survey.damaged + survey.packets;
             warnings.push(format!(
@@ -145,16 +139,10 @@ impl Inspection {
         let survey = &self.survey;
         if survey.has_video && survey.key_frames == 0 {
             warnings.push("no key frame is marked in the video: viewers who join see a broken picture at first".to_owned());
-        } else if let Some(gap) = survey
-            .key_frame_gap_ms_max
-            .map(|gap_ms| Duration::from_millis(gap_ms.into()))
-            && gap > log
-        {
-            warnings.push(format!(
-                "key frames are up to {:.1} s apart, further than the log reaches ({} s): a viewer who falls behind waits for the next \
-                 one; encode with a shorter -g or raise log_seconds",
-                gap.as_secs_f32(),
-                log.as_secs()
+        } else if let Some(gap_ms) = survey.key_frame_gap_ms_max {
+            warnings.extend(warning_of_key_frames(
+                Duration::from_millis(gap_ms.into()),
+                log,
             ));
         }
         if looped && survey.has_video && survey.key_frames > 0 && !survey.first_packet_is_key {
@@ -164,23 +152,44 @@ impl Inspection {
             );
         }
     }
+}
 
-    fn warn_of_codecs(&self, warnings: &mut Vec<String>) {
-        let foreign = |family| matches!(family, Family::Modern | Family::Unknown);
-        let names: Vec<String> = self
-            .header
-            .streams()
-            .iter()
-            .filter(|stream| foreign(stream.codec.family()))
-            .map(|stream| stream.codec.name())
-            .collect();
-        if !names.is_empty() {
-            warnings.push(format!(
-                "{}: Windows Media Player and other older players cannot decode this; wmv2 and wmav2 play everywhere",
-                names.join(", ")
-            ));
-        }
-    }
+/// Whether every packet will be cut in two on its way, and what to do.
+pub(crate) fn warning_of_packet_size(packet_bytes: u32) -> Option<String> {
+    (packet_bytes > NETWORK_PACKET_BYTES_MAX).then(|| {
+        format!(
+            "packets of {packet_bytes} bytes do not fit a network packet ({NETWORK_PACKET_BYTES_MAX} at most): each lost fragment costs a \
+             whole packet; encode with -packet_size 1400"
+        )
+    })
+}
+
+/// Which codecs older players lack, and what to use instead.
+pub(crate) fn warning_of_codecs(header: &Header) -> Option<String> {
+    let foreign = |family| matches!(family, Family::Modern | Family::Unknown);
+    let streams = header.streams().iter();
+    let names: Vec<String> = streams
+        .filter(|stream| foreign(stream.codec.family()))
+        .map(|stream| stream.codec.name())
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{}: Windows Media Player and other older players cannot decode this; wmv2 and wmav2 play everywhere",
+            names.join(", ")
+        )
+    })
+}
+
+/// That a viewer who falls behind finds no key frame in the log, and what to do.
+pub(crate) fn warning_of_key_frames(gap: Duration, log: Duration) -> Option<String> {
+    (gap > log).then(|| {
+        format!(
+            "key frames are up to {:.1} s apart, further than the log reaches ({} s): a viewer who falls behind waits for the next one; \
+             encode with a shorter -g or raise log_seconds",
+            gap.as_secs_f32(),
+            log.as_secs()
+        )
+    })
 }
 
 /// Collects an inspection from a file's bytes, however they are read.
