@@ -4,10 +4,10 @@
 //! heap operations are counted: a steady turn must make none.
 
 use std::cell::RefCell;
-use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use funnel_benches::clock::{self, median};
 use funnel_benches::heap::{self, Counting};
 use funnel_benches::house::{House, Plan, STEP, Turned};
 
@@ -17,39 +17,112 @@ static HEAP: Counting = Counting;
 const VIEWERS: usize = 10_000;
 
 fn main() {
-    count_heap_operations();
+    tell_cpu_and_heap();
+    tell_pings();
     divan::main();
 }
 
-/// Prints heap operations of a hundred steady turns, and fails unless there are none.
-fn count_heap_operations() {
-    let mut house = House::new(Plan::of(VIEWERS));
-    let (operations, turned) = heap::operations(|| {
-        let mut sum = Turned::default();
-        for _ in 0..100 {
-            house.advance(STEP, 5);
-            let turned = house.turn();
-            assert_eq!(turned, house.everybody());
-            sum.sends += turned.sends;
-            sum.pieces += turned.pieces;
+/// A house and how its time is spent.
+struct Scene {
+    name: &'static str,
+    house: House,
+    run: fn(&mut House),
+    packets: usize,
+    cpu_ns: Vec<f64>,
+}
+
+impl Scene {
+    fn gathered(name: &'static str, plan: Plan) -> Self {
+        Self {
+            name,
+            house: House::gathered(plan),
+            run: |house| assert_eq!(house.settle(), house.everybody()),
+            packets: plan.train_packets,
+            cpu_ns: Vec::new(),
         }
-        sum
-    });
-    println!(
-        "steady state: {} viewers, 100 turns, {} sends, {} packets, {operations} heap operations",
-        VIEWERS,
-        turned.sends,
-        turned.pieces / 2
-    );
+    }
+
+    /// Publishes, runs, and returns the heap operations of the run.
+    fn play(&mut self, gathered: bool) -> u64 {
+        if gathered {
+            self.house.advance(STEP, self.packets);
+        }
+        let (operations, (time, ())) =
+            heap::operations(|| clock::timed(|| (self.run)(&mut self.house)));
+        self.cpu_ns.push(time.as_nanos() as f64 / VIEWERS as f64);
+        operations
+    }
+}
+
+/// Prints CPU time and heap operations of steady turns, the scenes interleaved, and fails unless the heap was left alone.
+fn tell_cpu_and_heap() {
+    let of = |channels, train_packets| Plan {
+        channels,
+        train_packets,
+        ..Plan::of(VIEWERS)
+    };
+    let mut scenes = [
+        Scene::gathered("all due, 1 channel, trains of 1", of(1, 1)),
+        Scene::gathered("all due, 1 channel, trains of 5", of(1, 5)),
+        Scene::gathered("all due, 1 channel, trains of 20", of(1, 20)),
+        Scene::gathered("all due, 16 channels, trains of 5", of(16, 5)),
+        Scene {
+            name: "spread over 200 ms, trains of 5",
+            house: House::spread(of(1, 5)),
+            run: |house| {
+                // A visit may fall on either side of the window's edge.
+                let sends = house.live_one_train();
+                assert!(sends.abs_diff(VIEWERS) < VIEWERS / 50, "{sends} sends");
+            },
+            packets: 5,
+            cpu_ns: Vec::new(),
+        },
+    ];
+    let rounds = if clock::is_bench() { 101 } else { 1 };
+    let spread = scenes.len() - 1;
+    let mut operations = 0;
+    for _ in 0..rounds {
+        for (number, scene) in scenes.iter_mut().enumerate() {
+            operations += scene.play(number != spread);
+        }
+    }
+    println!("{VIEWERS} viewers, thread CPU time, median of {rounds} interleaved rounds:");
+    for scene in &scenes {
+        let visit = median(&scene.cpu_ns);
+        let best = scene.cpu_ns.iter().copied().fold(f64::INFINITY, f64::min);
+        println!(
+            "  {:<36} {visit:7.1} ns a visit (best {best:.1}), {:5.1} ns a packet, {:.2} µs/s a viewer at 5 visits/s",
+            scene.name,
+            visit / scene.packets as f64,
+            visit * 5.0 / 1000.0
+        );
+    }
+    println!("  heap operations in all these turns: {operations}");
     assert_eq!(
         operations, 0,
         "a turn that only sends media leaves the heap alone"
     );
 }
 
+/// Prints what keep-alive adds: the one thing of steady viewers that is not media.
+fn tell_pings() {
+    let plan = Plan {
+        ping: std::time::Duration::from_secs(30),
+        ..Plan::of(VIEWERS)
+    };
+    let mut house = House::spread(plan);
+    let trains = if clock::is_bench() { 150 } else { 1 };
+    let (operations, sends) =
+        heap::operations(|| (0..trains).map(|_| house.live_one_train()).sum::<usize>());
+    let pings = sends.saturating_sub(trains * VIEWERS);
+    println!(
+        "{trains} trains with Pings each 30 s: about {pings} Pings, {operations} heap operations"
+    );
+}
+
 /// Times turns in which every viewer has a whole train due. Publishing is not in the time.
 fn time_turns(bencher: Bencher<'_, '_>, plan: Plan, items: usize) {
-    let house = RefCell::new(House::new(plan));
+    let house = RefCell::new(House::gathered(plan));
     let expected = house.borrow().everybody();
     bencher
         .counter(ItemsCount::new(items))
@@ -94,26 +167,19 @@ fn viewers_by_sends_per_turn(bencher: Bencher<'_, '_>, sends_max: usize) {
 }
 
 /// What a shard really does: a turn each 5 ms, in which those are visited whose time has come; packets come one by one.
-/// One iteration is 200 ms of virtual time with 5 packets; items are visits to viewers.
+/// One iteration is 200 ms of virtual time with 5 packets, publishing included; items are visits to viewers.
 #[divan::bench(sample_count = 100, sample_size = 1)]
 fn visits_spread_over_the_train(bencher: Bencher<'_, '_>) {
-    const TURNS: usize = 40;
-    let house = RefCell::new(House::new(Plan::of(VIEWERS)));
-    bencher.counter(ItemsCount::new(VIEWERS)).bench_local(|| {
-        let mut house = house.borrow_mut();
-        let mut sends = 0;
-        for turn in 0..TURNS {
-            house.advance(Duration::from_millis(5), usize::from(turn % 8 == 0));
-            sends += house.turn().sends;
-        }
-        sends
-    });
+    let house = RefCell::new(House::spread(Plan::of(VIEWERS)));
+    bencher
+        .counter(ItemsCount::new(VIEWERS))
+        .bench_local(|| house.borrow_mut().live_one_train());
 }
 
 /// A turn in which nobody is due, with 10,000 viewers asleep.
 #[divan::bench(sample_count = 1000, sample_size = 1)]
 fn idle_turn(bencher: Bencher<'_, '_>) {
-    let house = RefCell::new(House::new(Plan::of(VIEWERS)));
+    let house = RefCell::new(House::gathered(Plan::of(VIEWERS)));
     house.borrow_mut().settle();
     bencher.bench_local(|| assert_eq!(house.borrow_mut().turn(), Turned::default()));
 }
@@ -121,22 +187,12 @@ fn idle_turn(bencher: Bencher<'_, '_>) {
 /// A viewer connects, shakes hands (5 requests, each answered by a turn) and gets its first train, while 1,000 play.
 #[divan::bench(sample_count = 1000, sample_size = 1)]
 fn join(bencher: Bencher<'_, '_>) {
-    let house = RefCell::new(House::new(Plan::of(1000)));
+    let house = RefCell::new(House::gathered(Plan::of(1000)));
     house.borrow_mut().settle();
+    let guest = RefCell::new(None);
     bencher
         .counter(ItemsCount::new(1usize))
-        .bench_local_values_and_leave(&house);
-}
-
-/// Joins are timed, leaving is not.
-trait Joining {
-    fn bench_local_values_and_leave(self, house: &RefCell<House>);
-}
-
-impl Joining for Bencher<'_, '_> {
-    fn bench_local_values_and_leave(self, house: &RefCell<House>) {
-        let guest = RefCell::new(None);
-        self.with_inputs(|| {
+        .with_inputs(|| {
             if let Some(key) = guest.take() {
                 house.borrow_mut().leave(key);
             }
@@ -145,5 +201,4 @@ impl Joining for Bencher<'_, '_> {
             let key = house.borrow_mut().join(0);
             guest.replace(Some(key));
         });
-    }
 }

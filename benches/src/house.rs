@@ -26,7 +26,13 @@ pub const STEP: Duration = Duration::from_millis(210);
 /// Bytes of heads and messages per turn, as the shards have it, or what everybody needs at once.
 const ARENA_BYTES_MIN: usize = 1 << 20;
 /// Trains until the logs turn over: they keep 20.
-const WARM_ROUNDS: usize = 100;
+const WARM_ROUNDS: usize = 60;
+/// No Ping falls due: media is what is measured.
+const NEVER: Duration = Duration::from_secs(1 << 30);
+/// Granularity of the engine's timers.
+const TICK: Duration = Duration::from_millis(5);
+/// Turns of a tick in a train.
+pub const TICKS_PER_TRAIN: usize = 40;
 
 /// What a house is built for.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +45,8 @@ pub struct Plan {
     pub train_packets: usize,
     /// Sends the engine may make per turn; the shards use 1,024.
     pub sends_max: usize,
+    /// Silence after which a player is pinged; the server's default is 30 s.
+    pub ping: Duration,
 }
 
 impl Plan {
@@ -49,6 +57,7 @@ impl Plan {
             channels: 1,
             train_packets: 5,
             sends_max: viewers,
+            ping: NEVER,
         }
     }
 }
@@ -74,19 +83,20 @@ pub struct House {
     packet: Vec<u8>,
     published: u64,
     plan: Plan,
-    arena: Box<[u8]>,
+    /// Heads and messages of one turn.
+    pub arena: Box<[u8]>,
     results: Vec<(Key, i32)>,
     hellos: Vec<Vec<Vec<u8>>>,
 }
 
 impl House {
-    /// Builds the channels and lets `plan.viewers` join and play.
+    /// Builds the channels and lets `plan.viewers` join and play. They have not been sent media twice yet.
     ///
     /// # Panics
     /// When the engine does not do what a house needs: a bench of something else would be a lie.
     pub fn new(plan: Plan) -> Self {
         let now = Instant::now();
-        let (channels, publishers) = (0..plan.channels).map(|n| channel(n, &plan)).unzip();
+        let (channels, publishers) = (0..plan.channels).map(channel).unzip();
         let mut house = Self {
             engine: Engine::new(config(channels, &plan), now),
             now,
@@ -108,12 +118,38 @@ impl House {
         for viewer in 0..plan.viewers {
             house.join(viewer);
         }
-        // The first round spreads the viewers over the train; after the others the logs have all the memory they will have.
+        house
+    }
+
+    /// A house in which everybody is due at the same time, each [`STEP`]. Its logs have all the memory they will have.
+    pub fn gathered(plan: Plan) -> Self {
+        let mut house = Self::new(plan);
         for _ in 0..WARM_ROUNDS {
             house.advance(STEP, plan.train_packets);
             house.settle();
         }
         house
+    }
+
+    /// A house whose visits are spread over the train, as the engine arranges it for viewers who come together.
+    pub fn spread(plan: Plan) -> Self {
+        let mut house = Self::new(plan);
+        for _ in 0..WARM_ROUNDS {
+            house.live_one_train();
+        }
+        house
+    }
+
+    /// One train's time in steps of the timers' granularity, the packets coming one by one: what a shard really does.
+    /// Returns the sends made.
+    pub fn live_one_train(&mut self) -> usize {
+        let between = TICKS_PER_TRAIN / self.plan.train_packets;
+        (0..TICKS_PER_TRAIN)
+            .map(|turn| {
+                self.advance(TICK, usize::from(turn % between == 0));
+                self.turn().sends
+            })
+            .sum()
     }
 
     /// One more viewer connects, shakes hands and plays; everything it is sent is taken.
@@ -227,7 +263,7 @@ fn channel_name(number: usize) -> String {
 }
 
 /// A channel on air, and its publisher.
-fn channel(number: usize, plan: &Plan) -> (Arc<Channel>, Publisher) {
+fn channel(number: usize) -> (Arc<Channel>, Publisher) {
     let source = media::source("av-300k.wmv");
     let channel = Channel::new(
         channel_name(number),
@@ -252,7 +288,6 @@ fn channel(number: usize, plan: &Plan) -> (Arc<Channel>, Publisher) {
         })
         .expect("a workable log");
     channel.set_air(Air::OnAir);
-    debug_assert!(plan.train_packets < 100, "the log holds a few trains");
     (channel, publisher)
 }
 
@@ -263,9 +298,8 @@ fn config(channels: Vec<Arc<Channel>>, plan: &Plan) -> EngineConfig {
         ..Tuning::default()
     };
     EngineConfig {
-        // No Ping falls due and nobody answers one: media is what is measured.
         settings: Arc::new(Settings {
-            ping: Duration::from_secs(1 << 30),
+            ping: plan.ping,
             ..Settings::default()
         }),
         admission: Arc::new(Admission::new(AdmissionLimits::default())),

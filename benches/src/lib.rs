@@ -1,7 +1,8 @@
-//! What the benches share: a heap that counts, a player's side of the handshake, an engine full of viewers, media.
+//! What the benches share: a heap that counts, a clock no neighbour disturbs, a player's requests, media, a full house.
 //!
 //! Run with `cargo bench -p funnel-benches`; numbers and their meaning are in `docs/performance.md`.
 
+pub mod clock;
 pub mod heap;
 pub mod house;
 pub mod media;
