@@ -45,7 +45,7 @@ impl Default for Command {
 /// Arguments of `funnel probe`.
 #[derive(Args, Debug)]
 pub struct Probe {
-    /// The channel: mms://HOST[:PORT]/NAME or mmst://…
+    /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst://
     #[arg(value_name = "URL")]
     pub url: Url,
     /// Print one JSON object.
@@ -59,7 +59,7 @@ pub struct Probe {
 /// Arguments of `funnel record`.
 #[derive(Args, Debug)]
 pub struct Record {
-    /// The channel: mms://HOST[:PORT]/NAME or mmst://…
+    /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst://
     #[arg(value_name = "URL")]
     pub url: Url,
     /// Where to write; while recording the file is called FILE.part.

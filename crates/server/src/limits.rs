@@ -104,7 +104,8 @@ pub fn sending_bit_rate(channel: &ChannelConfig, bit_rate: Option<u32>) -> u64 {
     }
 }
 
-const UNKNOWN_BIT_RATE: u32 = 1_000_000;
+/// Such channels were made for modems and DSL; too small only means more, smaller sends.
+const UNKNOWN_BIT_RATE: u32 = 500_000;
 
 #[cfg(test)]
 mod tests {
@@ -166,6 +167,6 @@ mod tests {
         let film = ChannelConfig::new("film", source, Defaults::default());
         assert_eq!(sending_bit_rate(&film, Some(300_000)), 750_000);
         let demo = ChannelConfig::new("demo", SourceConfig::Demo, Defaults::default());
-        assert_eq!(sending_bit_rate(&demo, None), 1_000_000);
+        assert_eq!(sending_bit_rate(&demo, None), 500_000);
     }
 }
