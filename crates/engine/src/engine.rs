@@ -297,6 +297,14 @@ impl Engine {
         self.feeds.len()
     }
 
+    /// Bytes of messages and cut packets that wait for their sockets. Walks all viewers: for tests and rare looks.
+    pub fn queued_bytes(&self) -> usize {
+        self.viewers
+            .iter()
+            .map(|(_, viewer)| viewer.queued_bytes())
+            .sum()
+    }
+
     // ---- channels -----------------------------------------------------------------------------------------------
 
     fn look_at_stations(&mut self, now: Instant) {

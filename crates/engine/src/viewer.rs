@@ -176,6 +176,12 @@ impl Viewer {
         !self.cut.is_empty() || !self.control.is_empty()
     }
 
+    /// Bytes that wait for the socket, media in the log not among them.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        let control: usize = self.control.iter().map(|message| message.len()).sum();
+        self.cut.len() + control
+    }
+
     /// Whether a send may be made now, and of what.
     pub(crate) fn may_send(&self, now: Instant) -> bool {
         if self.blocked.is_some() || !matches!(self.flight, Flight::None) {

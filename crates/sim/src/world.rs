@@ -1,0 +1,627 @@
+//! The owner of the engine in virtual time: what a shard thread and its ring do, with simulated sockets.
+//!
+//! One turn is a shard's turn: begin, fill (each send is answered at once, as MSG_DONTWAIT sends are), release, actions,
+//! then every completion with its actions, in any order that keeps each connection's bytes in order. The owner sleeps only
+//! when no completion is there, and then exactly until the deadline the engine gave: an engine that forgets to ask is
+//! found out by what arrives late.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use funnel_engine::{
+    Action, Admission, AdmissionLimits, Engine, EngineConfig, Key, Report, Served, Tuning,
+};
+use funnel_session::server::Settings;
+
+use crate::book::Book;
+use crate::player::{Doings, Plan, Player, Step};
+use crate::rng::Rng;
+use crate::source::{Schedule, Source};
+
+/// What a world is made of.
+#[derive(Clone, Debug)]
+pub struct WorldConfig {
+    /// Determines everything.
+    pub seed: u64,
+    /// The channels.
+    pub channels: Vec<(Schedule, Tuning)>,
+    /// The players.
+    pub players: Vec<Plan>,
+    /// When the server begins to drain.
+    pub drains_at: Duration,
+    /// The server's ceilings.
+    pub limits: AdmissionLimits,
+    /// Connections at a time.
+    pub viewers_max: usize,
+}
+
+/// A run that is over, or under way.
+pub struct World {
+    /// As given.
+    pub config: WorldConfig,
+    /// What happened.
+    pub outcome: Outcome,
+    /// The players, by number.
+    pub players: Vec<Player>,
+    /// The channels.
+    pub sources: Vec<Source>,
+    /// Virtual time.
+    pub now: Instant,
+    engine: Engine,
+    admission: Arc<Admission>,
+    start: Instant,
+    /// Which player has a place in the engine's table, as the shard's table of sockets.
+    places: Vec<Option<usize>>,
+    happenings: BinaryHeap<Reverse<Happening>>,
+    order: u64,
+    completions: Vec<Completion>,
+    bell: Arc<AtomicBool>,
+    rng: Rng,
+    arena: Box<[u8]>,
+    nothing_in_a_row: u32,
+}
+
+/// What a run showed, apart from what each player got.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What was wrong with the server as a whole.
+    pub faults: Vec<String>,
+    /// Turns of the engine.
+    pub turns: u64,
+    /// Turns that sent nothing and had nothing to tell.
+    pub idle_turns: u64,
+    /// Most connections at a time.
+    pub connections_max: u64,
+    /// Most logs held open at a time.
+    pub feeds_max: usize,
+    /// Most bytes of messages and cut packets waiting at a time.
+    pub queued_bytes_max: usize,
+    /// Reports that were made.
+    pub reports: u64,
+    /// Totals of the engine at the end.
+    pub counters: funnel_engine::Counters,
+}
+
+/// Something that happens outside of the engine.
+#[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Happening {
+    at: Instant,
+    order: u64,
+    what: What,
+}
+
+#[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum What {
+    Source(usize),
+    Join(usize),
+    Step(usize, usize),
+    Read(usize),
+    Bytes(usize, Vec<u8>),
+    HangUp(usize, i32),
+    Drain,
+}
+
+/// What the ring would tell the shard.
+#[derive(Debug)]
+enum Completion {
+    Accepted(usize),
+    Received(usize, Vec<u8>),
+    ReceiveEnded(usize, i32),
+    Writable(usize),
+    Sent(Key, i32),
+}
+
+impl World {
+    /// Everything is set up; nothing has happened.
+    pub fn new(config: WorldConfig) -> Self {
+        // Ahead of the real clock, by which the logs note when they were made.
+        let start = Instant::now() + Duration::from_secs(86_400);
+        let mut sources = Vec::new();
+        let mut served = Vec::new();
+        let bell = Arc::new(AtomicBool::new(false));
+        for (schedule, tuning) in &config.channels {
+            let source = Source::new(schedule.clone(), start);
+            let ring = Arc::clone(&bell);
+            source
+                .channel
+                .on_change(Box::new(move || ring.store(true, Ordering::Relaxed)));
+            served.push(Served {
+                channel: Arc::clone(&source.channel),
+                tuning: *tuning,
+            });
+            sources.push(source);
+        }
+        let admission = Arc::new(Admission::new(config.limits));
+        let engine = Engine::new(
+            EngineConfig {
+                settings: Arc::new(Settings::default()),
+                admission: Arc::clone(&admission),
+                lookup: Box::new(move |name| {
+                    served
+                        .iter()
+                        .find(|served| served.channel.name() == name)
+                        .cloned()
+                }),
+                viewers_max: config.viewers_max,
+                selections_max: 16,
+                sends_max: 256,
+                visit_bytes_max: 256 << 10,
+            },
+            start,
+        );
+        let players = (config.players.iter())
+            .map(|plan| Player::new(plan.clone(), config.seed, start))
+            .collect();
+        let mut world = Self {
+            rng: Rng::new(config.seed, 1),
+            outcome: Outcome::default(),
+            players,
+            sources,
+            now: start,
+            engine,
+            admission,
+            start,
+            places: Vec::new(),
+            happenings: BinaryHeap::new(),
+            order: 0,
+            completions: Vec::new(),
+            bell,
+            arena: vec![0; 1 << 20].into(),
+            nothing_in_a_row: 0,
+            config,
+        };
+        world.schedule_all();
+        world
+    }
+
+    /// Runs to the end: everybody left and the engine is empty, or it is found that this does not come.
+    pub fn run(&mut self) {
+        let drained_by = self.start + self.config.drains_at + DRAIN_MAX;
+        while self.now <= drained_by && self.step() {}
+        self.look_at_the_end();
+    }
+
+    /// Runs until virtual time `until` since the start.
+    pub fn run_until(&mut self, until: Duration) {
+        while self.now < self.start + until && self.step() {}
+    }
+
+    /// The engine, to look at.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The server's ceilings.
+    pub fn admission(&self) -> &Arc<Admission> {
+        &self.admission
+    }
+
+    /// What the channel of a player's path published.
+    pub fn book(&self, path: &str) -> Option<&Book> {
+        let mut sources = self.sources.iter();
+        sources
+            .find(|source| source.channel.name() == path)
+            .map(|source| &source.book)
+    }
+
+    /// One turn and the time until the next. False when all is over.
+    fn step(&mut self) -> bool {
+        let (sends, wake) = self.turn();
+        self.look();
+        if sends == 0 && self.completions.is_empty() {
+            self.idle_turn(wake);
+            if !self.sleep(wake) {
+                return false;
+            }
+        } else {
+            self.nothing_in_a_row = 0;
+        }
+        // Now and then the shard is late, and much has come together.
+        if self.rng.chance(1, 24) {
+            let late = self.rng.millis(1, 40);
+            self.pass_time(self.now + late, false);
+        }
+        self.tell();
+        for source in &mut self.sources {
+            source.look_at_demand(self.now);
+        }
+        self.schedule_sources();
+        true
+    }
+
+    fn turn(&mut self) -> (usize, Option<Instant>) {
+        let Self {
+            engine,
+            players,
+            places,
+            completions,
+            arena,
+            now,
+            outcome,
+            ..
+        } = self;
+        outcome.turns += 1;
+        let (guards, sends, wake) = engine.begin(*now);
+        let mut count = 0;
+        let mut twice = None;
+        sends.fill(&guards, arena, |key, pieces| {
+            count += 1;
+            if completions
+                .iter()
+                .any(|done| matches!(done, Completion::Sent(other, _) if *other == key))
+            {
+                twice = Some(key);
+            }
+            let place = places.get(key.index as usize).copied().flatten();
+            if let Some(player) = place.and_then(|id| players.get_mut(id)) {
+                completions.push(Completion::Sent(key, player.link.send(pieces)));
+            }
+        });
+        let spare = guards.release();
+        engine.end(spare);
+        if let Some(key) = twice {
+            self.fault(format!("two sends in flight for {key:?}"));
+        }
+        for done in 0..self.completions.len() {
+            if let Completion::Sent(key, _) = self.completions[done]
+                && let Some(id) = self.places.get(key.index as usize).copied().flatten()
+            {
+                self.read_later(id);
+            }
+        }
+        self.carry_out();
+        (count, wake)
+    }
+
+    /// Tells the engine all completions, in a random order that keeps each player's own.
+    fn tell(&mut self) {
+        let mut completions = std::mem::take(&mut self.completions);
+        for at in (1..completions.len()).rev() {
+            let other = usize::try_from(self.rng.range(0, at as u64 + 1)).unwrap_or(at);
+            if completions[at].player() != completions[other].player() || completions[at].player().is_none() {
+                let between = &completions[other + 1..at.max(other + 1)];
+                let (a, b) = (completions[at].player(), completions[other].player());
+                let keeps = |player: Option<usize>| {
+                    player.is_none() || between.iter().all(|done| done.player() != player)
+                };
+                if keeps(a) && keeps(b) {
+                    completions.swap(at, other);
+                }
+            }
+        }
+        for completion in completions.drain(..) {
+            self.take(completion);
+            self.carry_out();
+        }
+        // Sockets that were writable at once told so meanwhile.
+        completions.append(&mut self.completions);
+        self.completions = completions;
+    }
+
+    fn take(&mut self, completion: Completion) {
+        let now = self.now;
+        match completion {
+            Completion::Accepted(id) => self.accept(id),
+            Completion::Received(id, bytes) => {
+                if let Some(key) = self.players[id].key {
+                    self.engine.received(now, key, &bytes);
+                }
+            }
+            Completion::ReceiveEnded(id, result) => {
+                if let Some(key) = self.players[id].key {
+                    self.engine.hung_up(key, result);
+                }
+            }
+            Completion::Writable(id) => {
+                if let Some(key) = self.players[id].key {
+                    self.engine.writable(now, key);
+                }
+            }
+            Completion::Sent(key, result) => self.engine.sent(now, key, result),
+        }
+    }
+
+    fn accept(&mut self, id: usize) {
+        let random = self.rng.next();
+        let Some(key) = self.engine.accept(self.now, address(id), random) else {
+            self.players[id].server_closed_at = Some(self.now);
+            return;
+        };
+        let index = key.index as usize;
+        if self.places.len() <= index {
+            self.places.resize(index + 1, None);
+        }
+        if self.places[index].replace(id).is_some() {
+            self.fault(format!("place {index} was given away twice"));
+        }
+        self.players[id].key = Some(key);
+        let doings = self.players[id].connect(self.now);
+        self.do_for(id, doings);
+    }
+
+    fn carry_out(&mut self) {
+        let actions: Vec<Action> = self.engine.actions().collect();
+        for action in actions {
+            let (Action::AwaitWritable(key) | Action::Close(key) | Action::Abort(key)) = action;
+            let place = self.places.get(key.index as usize).copied().flatten();
+            let Some(id) = place.filter(|id| self.players[*id].key == Some(key)) else {
+                self.fault(format!("{action:?} for nobody"));
+                continue;
+            };
+            match action {
+                Action::AwaitWritable(_) => {
+                    self.players[id].link.awaits_writable = true;
+                    self.look_writable(id);
+                }
+                Action::Close(_) | Action::Abort(_) => {
+                    // The key stays with the player: completions under way still carry it, and must find nobody.
+                    self.places[key.index as usize] = None;
+                    let player = &mut self.players[id];
+                    player.server_closed_at = Some(self.now);
+                    if matches!(action, Action::Abort(_)) {
+                        player.link.reset();
+                    }
+                    self.read_later(id);
+                }
+            }
+        }
+        self.take_reports();
+    }
+
+    fn take_reports(&mut self) {
+        let reports: Vec<Report> = self.engine.reports().collect();
+        for report in reports {
+            self.outcome.reports += 1;
+            if let Report::Left {
+                peer,
+                reason,
+                stats,
+                ..
+            } = report
+            {
+                let id = usize::from(peer.port()) - usize::from(FIRST_PORT);
+                if self.players[id].left.replace((reason, stats)).is_some() {
+                    self.fault(format!("player {id} left twice"));
+                }
+            }
+        }
+    }
+
+    // ---- time ---------------------------------------------------------------------------------------------------
+
+    /// Sleeps until the engine's deadline or the first completion or bell. False when nothing will ever happen.
+    fn sleep(&mut self, wake: Option<Instant>) -> bool {
+        let until = match wake {
+            Some(at) => at.max(self.now),
+            None if self.happenings.is_empty() => return false,
+            None => self.start + self.config.drains_at + DRAIN_MAX * 2,
+        };
+        self.pass_time(until, true);
+        true
+    }
+
+    /// Lets time pass until `until`; with `wakeful` only until the ring would wake the shard.
+    fn pass_time(&mut self, until: Instant, wakeful: bool) {
+        while let Some(Reverse(next)) = self.happenings.peek() {
+            if next.at > until {
+                break;
+            }
+            let Some(Reverse(next)) = self.happenings.pop() else { break };
+            self.now = self.now.max(next.at);
+            self.happen(next.what);
+            if wakeful && (!self.completions.is_empty() || self.bell.swap(false, Ordering::Relaxed)) {
+                return;
+            }
+        }
+        self.now = self.now.max(until);
+    }
+
+    fn happen(&mut self, what: What) {
+        match what {
+            What::Source(index) => {
+                self.sources[index].step(self.now);
+                self.schedule_source(index);
+            }
+            What::Join(id) => self.completions.push(Completion::Accepted(id)),
+            What::Step(id, step) => {
+                let step: Step = self.players[id].plan.steps[step].1.clone();
+                let doings = self.players[id].step(self.now, &step);
+                self.do_for(id, doings);
+            }
+            What::Read(id) => self.read(id),
+            What::Bytes(id, bytes) => self.completions.push(Completion::Received(id, bytes)),
+            What::HangUp(id, result) => self
+                .completions
+                .push(Completion::ReceiveEnded(id, result)),
+            What::Drain => {
+                self.engine.drain(self.now);
+                self.carry_out();
+                self.bell.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn read(&mut self, id: usize) {
+        let now = self.now;
+        let player = &mut self.players[id];
+        player.reads_later = false;
+        let mut sources = self.sources.iter();
+        let nothing = Book::default();
+        let book = sources
+            .find(|source| source.channel.name() == player.plan.path)
+            .map_or(&nothing, |source| &source.book);
+        let doings = player.read(now, book);
+        self.do_for(id, doings);
+        self.look_writable(id);
+        self.read_later(id);
+    }
+
+    fn look_writable(&mut self, id: usize) {
+        let link = &mut self.players[id].link;
+        if link.awaits_writable && link.is_writable() {
+            link.awaits_writable = false;
+            self.completions.push(Completion::Writable(id));
+        }
+    }
+
+    /// Schedules the player's next read if something is under way, or the end of its connection.
+    fn read_later(&mut self, id: usize) {
+        let player = &mut self.players[id];
+        let over = player.server_closed_at.is_some() && player.closed.is_none() && !player.is_silent;
+        if player.reads_later || (player.link.waiting() == 0 && !over) || player.is_silent {
+            return;
+        }
+        player.reads_later = true;
+        let at = (self.now + player.link.latency() + READ_EVERY).max(player.link.stalled_until);
+        self.schedule(at, What::Read(id));
+    }
+
+    fn do_for(&mut self, id: usize, doings: Doings) {
+        let latency = self.players[id].link.latency();
+        let mut at = self.players[id].sent_until.max(self.now + latency);
+        for bytes in doings.sends {
+            match self.players[id].plan.trickle {
+                None => self.schedule(at, What::Bytes(id, bytes)),
+                Some(pause) => {
+                    for byte in bytes {
+                        self.schedule(at, What::Bytes(id, vec![byte]));
+                        at += pause;
+                    }
+                }
+            }
+        }
+        self.players[id].sent_until = at;
+        if let Some(result) = doings.hang_up {
+            self.schedule(at, What::HangUp(id, result));
+        }
+    }
+
+    fn schedule(&mut self, at: Instant, what: What) {
+        self.order += 1;
+        let order = self.order;
+        self.happenings.push(Reverse(Happening { at, order, what }));
+    }
+
+    fn schedule_all(&mut self) {
+        let start = self.start;
+        for id in 0..self.players.len() {
+            let plan = self.players[id].plan.clone();
+            if plan.joins_at >= self.config.drains_at {
+                continue;
+            }
+            self.schedule(start + plan.joins_at, What::Join(id));
+            for (number, (after, _)) in plan.steps.iter().enumerate() {
+                self.schedule(start + plan.joins_at + *after, What::Step(id, number));
+            }
+        }
+        self.schedule(start + self.config.drains_at, What::Drain);
+        self.schedule_sources();
+    }
+
+    fn schedule_sources(&mut self) {
+        for index in 0..self.sources.len() {
+            self.schedule_source(index);
+        }
+    }
+
+    /// One happening per source and time; sources end with the drain.
+    fn schedule_source(&mut self, index: usize) {
+        let end = self.start + self.config.drains_at;
+        let source = &mut self.sources[index];
+        if let Some(at) = source.next_unscheduled().filter(|at| *at < end) {
+            self.schedule(at, What::Source(index));
+        }
+    }
+
+    // ---- looking on ---------------------------------------------------------------------------------------------
+
+    fn fault(&mut self, what: String) {
+        let at = self.now.saturating_duration_since(self.start);
+        self.outcome.faults.push(format!("at {at:?}: {what}"));
+    }
+
+    fn idle_turn(&mut self, wake: Option<Instant>) {
+        self.outcome.idle_turns += 1;
+        if wake.is_some_and(|at| at <= self.now) {
+            self.nothing_in_a_row += 1;
+        } else {
+            self.nothing_in_a_row = 0;
+        }
+        if self.nothing_in_a_row == SPIN_MAX {
+            self.fault(format!("{SPIN_MAX} turns in a row with nothing to do"));
+        }
+    }
+
+    fn look(&mut self) {
+        if self.outcome.turns % 16 == 0 {
+            let counters = self.engine.counters();
+            let outcome = &mut self.outcome;
+            outcome.connections_max = outcome.connections_max.max(counters.connections);
+            outcome.feeds_max = outcome.feeds_max.max(self.engine.feeds_count());
+            outcome.queued_bytes_max = outcome.queued_bytes_max.max(self.engine.queued_bytes());
+            for index in 0..self.sources.len() {
+                let source = &self.sources[index];
+                let schedule = source.schedule();
+                // A log may exceed its ceiling by the twins of one segment.
+                if source.log_bytes() > schedule.log_bytes_max + (1 << 20) {
+                    self.fault(format!("the log of {} outgrows its ceiling", schedule.name));
+                }
+            }
+        }
+    }
+
+    fn look_at_the_end(&mut self) {
+        // One more turn lets go what the last viewers left.
+        self.turn();
+        self.outcome.counters = self.engine.counters();
+        if !self.engine.is_empty() {
+            let left = self.engine.counters().connections;
+            self.fault(format!("{left} connections outlive the drain"));
+        }
+        if self.engine.feeds_count() != 0 {
+            let feeds = self.engine.feeds_count();
+            self.fault(format!("{feeds} logs stay open"));
+        }
+        if self.admission.viewers() != 0 {
+            let permits = self.admission.viewers();
+            self.fault(format!("{permits} permits are lost"));
+        }
+        for index in 0..self.sources.len() {
+            let channel = Arc::clone(&self.sources[index].channel);
+            let viewers = channel.demand().viewers;
+            if viewers != 0 {
+                self.fault(format!("{} counts {viewers} viewers of nobody", channel.name()));
+            }
+        }
+    }
+}
+
+impl Completion {
+    fn player(&self) -> Option<usize> {
+        match self {
+            Self::Accepted(id)
+            | Self::Received(id, _)
+            | Self::ReceiveEnded(id, _)
+            | Self::Writable(id) => Some(*id),
+            Self::Sent(..) => None,
+        }
+    }
+}
+
+/// Player `id`'s address; the port tells the player.
+fn address(id: usize) -> SocketAddr {
+    let port = FIRST_PORT + u16::try_from(id).unwrap_or(u16::MAX - FIRST_PORT);
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), port)
+}
+
+const FIRST_PORT: u16 = 1024;
+/// A drain takes the session's grace (1.5 s), 2 s for the last bytes, and what was stalled before that.
+const DRAIN_MAX: Duration = Duration::from_secs(6);
+/// A player's reads are this far apart.
+const READ_EVERY: Duration = Duration::from_millis(20);
+/// Turns in a row with nothing sent, nothing told and a deadline not ahead.
+const SPIN_MAX: u32 = 8;
