@@ -53,7 +53,8 @@ pub(crate) fn settle(
             {
                 Taken::Part
             } else {
-                viewer.control.pop_front();
+                let message = viewer.control.pop_front();
+                viewer.control_bytes -= message.map_or(0, |message| message.len());
                 viewer.control_sent = 0;
                 Taken::Whole
             }
@@ -77,15 +78,18 @@ pub(crate) fn settle(
                         cut.packets + u32::from(!cut.rest.is_empty()),
                     );
                     viewer.cut = cut.rest;
-                    if let Some(media) = viewer
-                        .media
-                        .as_mut()
-                        .filter(|media| media.run.framing == train.start.framing)
-                    {
-                        media.run = cut.after;
-                        media.drained = false;
-                    }
                     viewer.sequence = cut.after.sequence;
+                    match &mut viewer.media {
+                        // Another run already: it begins where the cut packet left the count.
+                        Some(media) if train.stopped => {
+                            media.run.sequence = media.run.framing.first_sequence(viewer.sequence);
+                        }
+                        Some(media) => {
+                            media.run = cut.after;
+                            media.drained = false;
+                        }
+                        None => {}
+                    }
                     Taken::Part
                 }
             }

@@ -184,7 +184,7 @@ impl Engine {
                     || viewer
                         .media
                         .as_ref()
-                        .is_some_and(|media| media.next_visit <= now)
+                        .is_some_and(|media| media.drained || media.next_visit <= now)
                 {
                     self.queue(index);
                 }
@@ -223,8 +223,9 @@ impl Engine {
         }
         let mut due = std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare_list));
         for &index in &due {
-            if let Some(viewer) = self.viewers.get_mut(index as usize) {
-                viewer.queued = false;
+            // A place stands here twice when its viewer left and another got it: the second time nothing is queued.
+            let viewer = self.viewers.get_mut(index as usize);
+            if viewer.is_some_and(|viewer| std::mem::take(&mut viewer.queued)) {
                 self.attend(index, now);
             }
         }
@@ -233,7 +234,10 @@ impl Engine {
         if self.feeds.len() > 0 {
             self.feeds.refresh(now);
         }
-        let wake = if self.ready.is_empty() {
+        // No sleep while something waits for the owner, or for timers that are set while filling.
+        let idle = self.ready.is_empty() && self.visits.is_empty();
+        let told = self.actions.is_empty() && self.reports.is_empty();
+        let wake = if idle && told {
             self.wheel.next_deadline()
         } else {
             Some(now)
@@ -566,6 +570,13 @@ impl Engine {
             return self.remove(index, Reason::PeerFault(error.to_string()), Action::Abort);
         }
         self.pump(index, now);
+    }
+
+    /// Ends a viewer that lets its answers pile up.
+    pub(crate) fn end_hoarder(&mut self, index: u32) {
+        self.counters.faults += 1;
+        let reason = Reason::PeerFault("it asks and does not take the answers".into());
+        self.remove(index, reason, Action::Abort);
     }
 
     pub(crate) fn report(&mut self, report: Report) {

@@ -10,7 +10,7 @@ use funnel_session::{HResult, Selection};
 use crate::engine::Engine;
 use crate::pacing::FastStart;
 use crate::report::Report;
-use crate::viewer::{Media, UNJOINED};
+use crate::viewer::{Flight, Media};
 
 impl Engine {
     /// Does what a viewer's session says until it is idle.
@@ -20,13 +20,20 @@ impl Engine {
                 return;
             };
             match viewer.session.poll_output() {
-                Output::Send(message) => viewer.control.push_back(message.into()),
+                Output::Send(message) => {
+                    viewer.control_bytes += message.len();
+                    viewer.control.push_back(message.into());
+                }
                 Output::Event(event) => self.on_event(index, event, now),
                 Output::Idle { wake_at } => {
                     viewer.session_wake = wake_at.map(|(at, _)| at);
                     break;
                 }
             }
+        }
+        let viewer = self.viewers.get(index as usize);
+        if viewer.is_some_and(|viewer| viewer.control_bytes > CONTROL_BYTES_MAX) {
+            return self.end_hoarder(index);
         }
         self.queue(index);
     }
@@ -102,18 +109,17 @@ impl Engine {
             return;
         };
         media.selection = selection;
-        let (Some(target), before) = (target, media.switch_to.take()) else {
-            return;
-        };
-        if let Some(before) = before {
+        let Some(target) = target else { return };
+        if let Some(before) = media.switch_to.take() {
             self.feeds.release(before);
         }
         if target == feed {
             self.feeds.release(target);
         } else if selection.within(epoch.streams) == Selection::NONE {
-            // Nothing wanted: no clean point will ever come. The old streams end here.
+            // Nothing wanted: no clean point will ever come. The old streams end here; the cursor walks on over the
+            // numbers, so that streams turned on again go on from there and nothing comes twice.
             media.feed = Some(target);
-            media.run.cursor = UNJOINED;
+            media.run.joined_at = None;
             self.feeds.release(feed);
         } else {
             media.switch_to = Some(target);
@@ -125,6 +131,9 @@ impl Engine {
         let Some(media) = viewer.media.take() else {
             return;
         };
+        if let Flight::Media(train) = &mut viewer.flight {
+            train.stopped = true;
+        }
         for feed in media.feed.into_iter().chain(media.switch_to) {
             self.feeds.release(feed);
         }
@@ -154,7 +163,7 @@ impl Engine {
 
     fn come_to_the_end(&mut self, index: u32, now: Instant) {
         let viewer = &mut self.viewers[index as usize];
-        if viewer.has_urgent() || !matches!(viewer.flight, crate::viewer::Flight::None) {
+        if viewer.has_urgent() || !matches!(viewer.flight, Flight::None) {
             return; // the last packet is not out yet: the kernel's answer brings the viewer back
         }
         let Some(station) = viewer.open.as_ref().map(|open| open.station) else {
@@ -220,5 +229,7 @@ impl Engine {
 
 /// How long the last messages may take before the connection is closed all the same.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
+/// Messages that may wait for one socket: a header of 64 KiB, asked for twice, and more than enough answers.
+const CONTROL_BYTES_MAX: usize = 256 << 10;
 /// How often a viewer looks whether its show was rewound, besides being woken for it.
 const REWIND_POLL: Duration = Duration::from_millis(100);

@@ -17,7 +17,8 @@ pub(crate) struct FastStart {
     /// Send time of the first packet, once it was sent.
     from_ms: Option<u64>,
     filled_at: Instant,
-    credit_bytes: u64,
+    /// Below zero after a packet that was larger than what was left.
+    credit_bytes: i64,
 }
 
 impl FastStart {
@@ -30,7 +31,7 @@ impl FastStart {
             media_ms: accel.duration_ms.map_or(u64::MAX, u64::from),
             from_ms: None,
             filled_at: now,
-            credit_bytes: bytes_in(bytes_per_second, train),
+            credit_bytes: bytes_in(bytes_per_second, train).cast_signed(),
         })
     }
 
@@ -39,14 +40,15 @@ impl FastStart {
         let since = now.saturating_duration_since(self.filled_at);
         self.filled_at = now;
         // A viewer that was not visited for long must not burst: one second's worth at most.
-        self.credit_bytes =
-            (self.credit_bytes + bytes_in(self.bytes_per_second, since)).min(self.bytes_per_second);
-        self.credit_bytes
+        let more = bytes_in(self.bytes_per_second, since);
+        self.credit_bytes = (self.credit_bytes.saturating_add_unsigned(more))
+            .min(self.bytes_per_second.cast_signed());
+        self.credit_bytes.max(0).cast_unsigned()
     }
 
     /// Notes what went out; the packets' send times tell when the agreed part is over.
     pub(crate) fn spend(&mut self, bytes: u64, first_ms: u64, last_ms: u64) -> Progress {
-        self.credit_bytes = self.credit_bytes.saturating_sub(bytes);
+        self.credit_bytes = self.credit_bytes.saturating_sub_unsigned(bytes);
         let from = *self.from_ms.get_or_insert(first_ms);
         if last_ms.saturating_sub(from) >= self.media_ms {
             Progress::Over
@@ -110,7 +112,8 @@ mod tests {
                 now,
             )
             .expect("a wish");
-            start.spend(u64::MAX, 0, 0);
+            let all = start.budget(now);
+            start.spend(all, 0, 0);
             assert_eq!(start.budget(now + Duration::from_secs(1)) * 8, expected);
         }
     }

@@ -128,18 +128,25 @@ impl Sends<'_> {
         if media.run.cursor != UNJOINED && media.run.cursor < pinned.guard.head() {
             let from = std::mem::replace(&mut media.run.cursor, UNJOINED);
             join(media, &pinned.guard, self.now, Duration::ZERO);
-            let to = if media.run.cursor == UNJOINED {
-                pinned.guard.tail()
-            } else {
-                media.run.cursor
-            };
             viewer.stats.jumps += 1;
-            viewer.stats.packets_skipped += to - from;
             self.counters.jumps += 1;
-            self.counters.packets_skipped += to - from;
+            media.missed_until = Some(from);
         }
         if media.run.cursor == UNJOINED {
             join(media, &pinned.guard, self.now, tuning.fast_start);
+        }
+        if let Some(from) = media.missed_until.take() {
+            // No clean point yet: it misses everything so far, and goes on missing.
+            let joined = media.run.cursor != UNJOINED;
+            let to = if joined {
+                media.run.cursor
+            } else {
+                pinned.guard.tail()
+            };
+            let missed = to.saturating_sub(from);
+            viewer.stats.packets_skipped += missed;
+            self.counters.packets_skipped += missed;
+            media.missed_until = (!joined).then_some(to);
         }
         let mut end = pinned.guard.tail();
         let mut switches = false;
@@ -207,10 +214,18 @@ impl Sends<'_> {
                     form,
                     bytes: coupled.bytes,
                     packets: coupled.packets,
+                    stopped: false,
                 };
                 viewer.flight = Flight::Media(train);
             }
-            pace(media, &pinned.guard, start, coupled.bytes as u64, self.now);
+            pace(
+                media,
+                &pinned.guard,
+                start,
+                coupled.bytes as u64,
+                self.now,
+                tuning.fast_start,
+            );
             if coupled.more && media.fast_start.is_none() || switches && media.run.cursor == end {
                 media.next_visit = self.now; // the kernel's answer brings the viewer back at once
             }
@@ -294,7 +309,14 @@ fn join(media: &mut Media, guard: &Guard<'_>, now: Instant, fast_start: Duration
 }
 
 /// Ends the bounded part of the fast start when its media is sent or the viewer has caught up.
-fn pace(media: &mut Media, guard: &Guard<'_>, start: Run, bytes: u64, now: Instant) {
+fn pace(
+    media: &mut Media,
+    guard: &Guard<'_>,
+    start: Run,
+    bytes: u64,
+    now: Instant,
+    behind_max: Duration,
+) {
     let Some(fast_start) = &mut media.fast_start else {
         return;
     };
@@ -311,12 +333,16 @@ fn pace(media: &mut Media, guard: &Guard<'_>, start: Run, bytes: u64, now: Insta
     if caught_up && guard.tail() > 0 {
         media.fast_start = None;
     } else if progress == Progress::Over {
-        media.fast_start = None;
-        media.delay = guard
+        let behind = guard
             .packet(media.run.cursor)
             .map_or(Duration::ZERO, |next| {
                 now.saturating_duration_since(next.published_at())
             });
+        // Who joined further back, for want of a newer clean point, first catches up: the log does not wait for it.
+        if behind <= behind_max {
+            media.fast_start = None;
+            media.delay = behind;
+        }
     }
 }
 

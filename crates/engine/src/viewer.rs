@@ -26,6 +26,8 @@ pub(crate) struct Viewer {
     pub(crate) control: VecDeque<Box<[u8]>>,
     /// What the kernel took of the first of them.
     pub(crate) control_sent: usize,
+    /// Bytes of all of them.
+    pub(crate) control_bytes: usize,
     /// Rest of a packet the kernel took a part of; goes before everything else.
     pub(crate) cut: Vec<u8>,
     pub(crate) cut_sent: usize,
@@ -84,6 +86,8 @@ pub(crate) struct Media {
     pub(crate) next_visit: Instant,
     /// Its visits have a phase of their own.
     pub(crate) spread: bool,
+    /// It was moved when no clean point was there: what it misses is counted up to here.
+    pub(crate) missed_until: Option<u64>,
     /// It has everything to the end of its log.
     pub(crate) drained: bool,
     /// Its socket was full: note how far behind it is.
@@ -107,6 +111,7 @@ impl Media {
             keep_padding: play.keep_padding,
             next_visit: now,
             spread: false,
+            missed_until: None,
             drained: false,
             lagged: false,
         }
@@ -146,6 +151,8 @@ pub(crate) struct Train {
     pub(crate) form: Form,
     pub(crate) bytes: usize,
     pub(crate) packets: u32,
+    /// Its run was stopped while the kernel had it.
+    pub(crate) stopped: bool,
 }
 
 impl Viewer {
@@ -157,6 +164,7 @@ impl Viewer {
             session_wake: None,
             control: VecDeque::new(),
             control_sent: 0,
+            control_bytes: 0,
             cut: Vec::new(),
             cut_sent: 0,
             flight: Flight::None,
@@ -178,8 +186,7 @@ impl Viewer {
 
     /// Bytes that wait for the socket, media in the log not among them.
     pub(crate) fn queued_bytes(&self) -> usize {
-        let control: usize = self.control.iter().map(|message| message.len()).sum();
-        self.cut.len() + control
+        self.cut.len() + self.control_bytes
     }
 
     /// Whether a send may be made now, and of what.

@@ -109,11 +109,6 @@ pub fn start(plan: Plan) -> Result<Shard, ShardError> {
 }
 
 impl Shard {
-    /// Wakes it.
-    pub fn doorbell(&self) -> Doorbell {
-        self.doorbell.clone()
-    }
-
     /// Tells it to accept nobody any more and to end every session in the protocol's way. It finishes when all are gone.
     pub fn drain(&self) {
         self.order.fetch_max(DRAIN, Ordering::Relaxed);

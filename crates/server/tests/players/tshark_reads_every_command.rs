@@ -79,10 +79,9 @@ fn three_conversations_without_a_malformed_mark() {
         ran.expect_success("tshark");
         ran.stdout
     };
-    assert_eq!(
-        tshark("_ws.malformed or _ws.expert.severity >= 6291456", &[]),
-        ""
-    );
+    // A player that leaves in mid-stream resets the connection; tshark warns of that, and it is no fault of the messages.
+    let faults = "_ws.malformed or (_ws.expert.severity >= 6291456 and not tcp.flags.reset == 1)";
+    assert_eq!(tshark(faults, &[]), "");
     let fields = [
         "-T",
         "fields",
