@@ -48,9 +48,7 @@ impl Published {
     /// Notes what the normaliser made of a packet.
     pub fn of(ready: &Ready<'_>, at: Instant, seam: bool) -> Self {
         let full: Arc<[u8]> = ready.full.into();
-        let stripped: Arc<[u8]> = ready
-            .stripped
-            .map_or_else(|| Arc::clone(&full), Into::into);
+        let stripped: Arc<[u8]> = ready.stripped.map_or_else(|| Arc::clone(&full), Into::into);
         let join: Option<Arc<[u8]>> = ready.join.map(Into::into);
         let join_stripped: Option<Arc<[u8]>> = ready.join_stripped.map(Into::into);
         Self {
@@ -81,10 +79,9 @@ impl Published {
 impl Stretch {
     /// The newest clean point at or before `seq`.
     pub fn clean_point_before(&self, seq: u64) -> Option<u64> {
-        (0..=seq).rev().find(|at| {
-            self.packet(*at)
-                .is_some_and(|packet| packet.clean_point)
-        })
+        (0..=seq)
+            .rev()
+            .find(|at| self.packet(*at).is_some_and(|packet| packet.clean_point))
     }
 
     /// Packet `seq`.

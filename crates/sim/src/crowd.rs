@@ -154,7 +154,11 @@ fn steady(plan: &mut Plan, rng: &mut Rng) {
         at += rng.millis(50, 30_000);
     }
     if rng.chance(3, 4) {
-        let leave = if rng.chance(1, 3) { Step::HangUp } else { Step::Leave };
+        let leave = if rng.chance(1, 3) {
+            Step::HangUp
+        } else {
+            Step::Leave
+        };
         plan.steps.push((at, leave));
     }
 }

@@ -89,7 +89,9 @@ impl Link {
 
     /// What the player reads now, at its rate; appended to `into`.
     pub fn read(&mut self, now: Instant, into: &mut Vec<u8>) {
-        let since = now.saturating_duration_since(self.read_at).min(READ_SPAN_MAX);
+        let since = now
+            .saturating_duration_since(self.read_at)
+            .min(READ_SPAN_MAX);
         self.read_at = now;
         if now < self.stalled_until {
             return;

@@ -180,7 +180,11 @@ impl Player {
             doings = self.poll();
         }
         self.scratch = bytes;
-        if self.server_closed_at.is_some() && self.link.waiting() == 0 && self.closed.is_none() {
+        if self.server_closed_at.is_some()
+            && self.link.waiting() == 0
+            && self.closed.is_none()
+            && !self.is_silent
+        {
             if let Some(session) = &mut self.session {
                 session.handle_input(now, Input::Closed);
             }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use funnel_asf::Normaliser;
-use funnel_channel::{
-    Air, Channel, ChannelOptions, Entry, EpochSpec, LogConfig, Publisher, Start,
-};
+use funnel_channel::{Air, Channel, ChannelOptions, Entry, EpochSpec, LogConfig, Publisher, Start};
 
 use crate::book::{Book, Published, Stretch};
 use crate::reel::Reel;
@@ -131,7 +129,9 @@ impl Source {
     pub fn look_at_demand(&mut self, now: Instant) {
         let demand = self.channel.demand();
         let before = std::mem::replace(&mut self.seen, demand);
-        let Some(show) = self.show.clone() else { return };
+        let Some(show) = self.show.clone() else {
+            return;
+        };
         let over = self.on_air.as_ref().is_none_or(|on_air| on_air.ended);
         if demand.opens > before.opens && over {
             self.begin(show, now, None);
@@ -233,7 +233,9 @@ impl Source {
 
     fn publish_due(&mut self, now: Instant) {
         let rewinds = self.schedule.start == Start::FirstViewer;
-        let Some(on_air) = &mut self.on_air else { return };
+        let Some(on_air) = &mut self.on_air else {
+            return;
+        };
         while !on_air.ended && on_air.next_at.is_some_and(|at| at <= now) {
             if on_air.next == on_air.reel.packets.len() {
                 if rewinds {
@@ -279,9 +281,7 @@ impl OnAir {
             },
         );
         if published.is_ok() {
-            stretch
-                .packets
-                .push(Published::of(&ready, now, self.seam));
+            stretch.packets.push(Published::of(&ready, now, self.seam));
             self.seam = false;
         } else {
             self.seam = true;

@@ -60,8 +60,6 @@ pub struct Run {
 pub struct Received {
     /// Number in the channel.
     pub location: u64,
-    /// Of the body.
-    pub hash: u64,
     /// When it was there.
     pub at: Instant,
 }
@@ -121,8 +119,10 @@ impl Tap {
 
     fn fault(&mut self, now: Instant, what: String) {
         let runs = self.runs.len();
-        self.faults
-            .push(format!("{what} (run {runs}, byte {}, {now:?})", self.position));
+        self.faults.push(format!(
+            "{what} (run {runs}, byte {}, {now:?})",
+            self.position
+        ));
     }
 
     fn frame(&mut self, now: Instant, frame: Frame<'_>, book: &Book) {
@@ -229,27 +229,41 @@ impl Tap {
         };
         if head.play_incarnation != run.tag {
             let tag = head.play_incarnation;
-            return self.fault(now, format!("packet {location} with the tag {tag} of another run"));
+            return self.fault(
+                now,
+                format!("packet {location} with the tag {tag} of another run"),
+            );
         }
         if head.af_flags != self.sequence.to_le_bytes()[0] {
             let (is, due) = (head.af_flags, self.sequence.to_le_bytes()[0]);
-            return self.fault(now, format!("packet {location} is number {is}, due is {due}"));
+            return self.fault(
+                now,
+                format!("packet {location} is number {is}, due is {due}"),
+            );
         }
         self.sequence += 1;
-        if run.packets.last().is_some_and(|last| last.location >= location) {
+        if run
+            .packets
+            .last()
+            .is_some_and(|last| last.location >= location)
+        {
             return self.fault(now, format!("packet {location} comes again, or late"));
         }
-        run.packets.push(Received {
-            location,
-            hash: hash(body),
-            at: now,
-        });
+        run.packets.push(Received { location, at: now });
         let result = if self.selects {
             run.check_part(&self.header_bytes, location, body, book)
         } else {
             run.check_whole(now, &self.header_bytes, location, body, book)
         };
-        let result = result.and_then(|()| run.assemble(&self.header_bytes, body, book, &mut self.scratch));
+        let result = result.and_then(|()| {
+            run.assemble(
+                self.selects,
+                &self.header_bytes,
+                body,
+                book,
+                &mut self.scratch,
+            )
+        });
         if let Err(what) = result {
             self.fault(now, what);
         }
@@ -334,6 +348,7 @@ impl Run {
     /// cut would show.
     fn assemble(
         &mut self,
+        selects: bool,
         header: &[u8],
         body: &[u8],
         book: &Book,
@@ -359,14 +374,18 @@ impl Run {
             .assembler
             .packet(scratch, &mut objects)
             .map_err(|error| format!("damaged packet: {error}"))?;
-        if assembled.assembler.dropped() > 0 {
+        // A switch cuts what the old selection had under way, as a join cuts what it finds (asf.md §12.2).
+        if assembled.assembler.dropped() > 0 && !selects {
             return Err("a media object was cut".into());
         }
         for object in objects {
             if let Some(at) = (assembled.video_streams.iter()).position(|n| *n == object.stream) {
                 assembled.video_streams.swap_remove(at);
                 if !object.key {
-                    return Err(format!("stream {} begins without a key frame", object.stream));
+                    return Err(format!(
+                        "stream {} begins without a key frame",
+                        object.stream
+                    ));
                 }
             }
         }
@@ -430,12 +449,4 @@ fn walk(stretch: &Stretch, from: u64, to: u64, mut joining: bool) -> Option<bool
         joining &= !packet.join_done;
     }
     Some(joining)
-}
-
-fn hash(bytes: &[u8]) -> u64 {
-    bytes.chunks(8).fold(bytes.len() as u64, |hash, chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        (hash.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-    })
 }

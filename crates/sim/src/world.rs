@@ -282,7 +282,9 @@ impl World {
         let mut completions = std::mem::take(&mut self.completions);
         for at in (1..completions.len()).rev() {
             let other = usize::try_from(self.rng.range(0, at as u64 + 1)).unwrap_or(at);
-            if completions[at].player() != completions[other].player() || completions[at].player().is_none() {
+            if completions[at].player() != completions[other].player()
+                || completions[at].player().is_none()
+            {
                 let between = &completions[other + 1..at.max(other + 1)];
                 let (a, b) = (completions[at].player(), completions[other].player());
                 let keeps = |player: Option<usize>| {
@@ -410,10 +412,13 @@ impl World {
             if next.at > until {
                 break;
             }
-            let Some(Reverse(next)) = self.happenings.pop() else { break };
+            let Some(Reverse(next)) = self.happenings.pop() else {
+                break;
+            };
             self.now = self.now.max(next.at);
             self.happen(next.what);
-            if wakeful && (!self.completions.is_empty() || self.bell.swap(false, Ordering::Relaxed)) {
+            if wakeful && (!self.completions.is_empty() || self.bell.swap(false, Ordering::Relaxed))
+            {
                 return;
             }
         }
@@ -434,9 +439,7 @@ impl World {
             }
             What::Read(id) => self.read(id),
             What::Bytes(id, bytes) => self.completions.push(Completion::Received(id, bytes)),
-            What::HangUp(id, result) => self
-                .completions
-                .push(Completion::ReceiveEnded(id, result)),
+            What::HangUp(id, result) => self.completions.push(Completion::ReceiveEnded(id, result)),
             What::Drain => {
                 self.engine.drain(self.now);
                 self.carry_out();
@@ -471,7 +474,8 @@ impl World {
     /// Schedules the player's next read if something is under way, or the end of its connection.
     fn read_later(&mut self, id: usize) {
         let player = &mut self.players[id];
-        let over = player.server_closed_at.is_some() && player.closed.is_none() && !player.is_silent;
+        let over =
+            player.server_closed_at.is_some() && player.closed.is_none() && !player.is_silent;
         if player.reads_later || (player.link.waiting() == 0 && !over) || player.is_silent {
             return;
         }
@@ -594,7 +598,10 @@ impl World {
             let channel = Arc::clone(&self.sources[index].channel);
             let viewers = channel.demand().viewers;
             if viewers != 0 {
-                self.fault(format!("{} counts {viewers} viewers of nobody", channel.name()));
+                self.fault(format!(
+                    "{} counts {viewers} viewers of nobody",
+                    channel.name()
+                ));
             }
         }
     }

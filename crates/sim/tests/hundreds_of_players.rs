@@ -43,7 +43,12 @@ fn run(seed: u64) {
         faults.is_empty(),
         "SIM_SEED={seed} finds {} faults:\n{}",
         faults.len(),
-        faults.iter().take(12).cloned().collect::<Vec<_>>().join("\n")
+        faults
+            .iter()
+            .take(12)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n")
     );
     // The run was what it is meant to be.
     let packets: usize = with.players.iter().map(|player| player.tap.packets()).sum();
