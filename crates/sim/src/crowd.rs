@@ -151,7 +151,7 @@ fn steady(plan: &mut Plan, rng: &mut Rng) {
             at += rng.millis(200, 8000);
         }
         plan.steps.push((at, Step::Play));
-        at += rng.millis(50, 30_000);
+        at += rng.millis(1000, 30_000);
     }
     if rng.chance(3, 4) {
         let leave = if rng.chance(1, 3) {

@@ -74,6 +74,31 @@ pub struct Plan {
     pub breaks_off: Option<(usize, Step)>,
 }
 
+impl Plan {
+    /// A player with a good connection that comes at once, plays and stays.
+    pub fn plain(id: usize, path: &str, manner: Manner) -> Self {
+        Self {
+            id,
+            role: Role::Steady,
+            path: path.into(),
+            manner,
+            acceleration: Acceleration::default(),
+            packet_pair: false,
+            joins_at: Duration::ZERO,
+            steps: Vec::new(),
+            quality: LinkQuality {
+                buffer_bytes: 256 << 10,
+                bytes_per_second: 4 << 20,
+                latency: Duration::from_millis(10),
+                short_per_mille: 0,
+                broken_per_mille: 0,
+            },
+            trickle: None,
+            breaks_off: None,
+        }
+    }
+}
+
 /// A player.
 #[derive(Debug)]
 pub struct Player {

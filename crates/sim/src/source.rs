@@ -36,6 +36,19 @@ pub struct Schedule {
     pub log_bytes_max: u64,
 }
 
+impl Schedule {
+    /// A channel with a log that keeps 30 s.
+    pub fn plain(name: &'static str, start: Start, cues: Vec<(Duration, Cue)>) -> Self {
+        Self {
+            name,
+            start,
+            cues,
+            retain: Duration::from_secs(30),
+            log_bytes_max: 16 << 20,
+        }
+    }
+}
+
 /// A channel and whoever writes it.
 pub struct Source {
     /// What the engine reads.

@@ -62,6 +62,8 @@ pub struct Received {
     pub location: u64,
     /// When it was there.
     pub at: Instant,
+    /// Bit n: stream n has a payload in it. Looked at only where streams are selected.
+    pub streams: u128,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -249,7 +251,11 @@ impl Tap {
         {
             return self.fault(now, format!("packet {location} comes again, or late"));
         }
-        run.packets.push(Received { location, at: now });
+        run.packets.push(Received {
+            location,
+            at: now,
+            streams: 0,
+        });
         let result = if self.selects {
             run.check_part(&self.header_bytes, location, body, book)
         } else {
@@ -337,6 +343,9 @@ impl Run {
             .filter(|stretch| stretch.header.bytes() == header)
             .filter_map(|stretch| parts(&stretch.packet(location)?.full))
             .any(|published| received.iter().all(|part| published.contains(part)));
+        if let Some(last) = self.packets.last_mut() {
+            last.streams = received.iter().fold(0, |mask, part| mask | 1 << part.0);
+        }
         if known {
             Ok(())
         } else {

@@ -43,18 +43,21 @@ pub fn same_bytes(with: &World, without: &World) -> Vec<String> {
     let mut faults = Vec::new();
     let well_behaved = with.players.iter().filter(|player| {
         player.plan.role != Role::Troublesome && player.plan.path != "show" && !is_bounded(player)
+            // Who is in the middle of its handshake when the drain begins may or may not get through.
+            && player.plan.joins_at + HANDSHAKE < with.config.drains_at
     });
     for player in well_behaved {
         let id = player.plan.id;
         let Some(other) = without.players.iter().find(|other| other.plan.id == id) else {
             continue;
         };
-        if player.tap.runs.len() != other.tap.runs.len() {
-            let (a, b) = (player.tap.runs.len(), other.tap.runs.len());
+        // Elsewhere a StopPlaying may cross a StreamChange on the wire, and the player takes the answer for the end.
+        let is_even = ["news", "radio"].contains(&&*player.plan.path);
+        let (a, b) = (player.tap.runs.len(), other.tap.runs.len());
+        if is_even && a != b {
             faults.push(format!(
                 "player {id}: {a} runs with the others, {b} without"
             ));
-            continue;
         }
         for (number, (a, b)) in player.tap.runs.iter().zip(&other.tap.runs).enumerate() {
             if let Some(what) = differ(a, b, player.tap.selects) {
@@ -109,6 +112,9 @@ fn judge_well_behaved(player: &Player, reason: &Reason, jumps: u32) -> Vec<Strin
     match player.closed {
         Some(CloseReason::Finished | CloseReason::Refused(_)) => {}
         None if player.is_silent => {}
+        // Nothing but a close can be said to who has not spoken yet when the drain begins.
+        Some(CloseReason::ConnectionLost)
+            if *reason == Reason::Closed(HResult::NS_E_NO_NEW_CONNECTIONS) => {}
         ref other => {
             let (ended, steps) = (player.tap.ended, &player.plan.steps);
             faults.push(format!(
@@ -161,6 +167,8 @@ fn differ(a: &Run, b: &Run, selects: bool) -> Option<String> {
     (part(a) != part(b)).then(|| format!("packets {from} to {to} differ"))
 }
 
+/// More than any player's handshake takes.
+const HANDSHAKE: Duration = Duration::from_secs(3);
 /// Wheel ticks are 5 ms: more idle turns than that is spinning.
 const IDLE_TURNS_PER_SECOND: u64 = 250;
 /// A train (400 ms), the way, the reading, a late shard.

@@ -39,6 +39,24 @@ pub struct WorldConfig {
     pub viewers_max: usize,
 }
 
+impl WorldConfig {
+    /// A world without ceilings.
+    pub fn plain(
+        channels: Vec<(Schedule, Tuning)>,
+        players: Vec<Plan>,
+        drains_at: Duration,
+    ) -> Self {
+        Self {
+            seed: 1,
+            channels,
+            players,
+            drains_at,
+            limits: AdmissionLimits::default(),
+            viewers_max: 1024,
+        }
+    }
+}
+
 /// A run that is over, or under way.
 pub struct World {
     /// As given.

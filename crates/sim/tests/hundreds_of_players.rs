@@ -31,37 +31,65 @@ fn world(seed: u64, troubles: bool) -> World {
     world
 }
 
-fn run(seed: u64) {
+/// One run; what was wrong with it.
+fn run(seed: u64) -> Result<(), String> {
     let with = world(seed, true);
+    let without = world(seed, false);
     let mut faults = verdict(&with);
-    faults.extend(same_bytes(&with, &world(seed, false)));
+    faults.extend(verdict(&without));
+    faults.extend(same_bytes(&with, &without));
     let outcome = &with.outcome;
-    if std::env::var_os("SIM_SEED").is_some() {
-        println!("seed {seed}: {outcome:?}");
-    }
-    assert!(
-        faults.is_empty(),
-        "SIM_SEED={seed} finds {} faults:\n{}",
-        faults.len(),
-        faults
-            .iter()
-            .take(12)
-            .cloned()
-            .collect::<Vec<_>>()
-            .join("\n")
-    );
-    // The run was what it is meant to be.
+    // The run was what it is meant to be, and stayed within its bounds.
     let packets: usize = with.players.iter().map(|player| player.tap.packets()).sum();
-    assert!(packets > 20_000, "SIM_SEED={seed}: only {packets} packets");
-    assert!(outcome.counters.short_sends > 100 && outcome.counters.faults > 0);
-    assert!(outcome.queued_bytes_max < 4 << 20, "SIM_SEED={seed}");
+    if packets < 20_000 || outcome.counters.short_sends < 100 || outcome.counters.faults == 0 {
+        faults.push(format!(
+            "too little happened: {packets} packets, {outcome:?}"
+        ));
+    }
+    if outcome.queued_bytes_max > QUEUED_BYTES_MAX || outcome.feeds_max > FEEDS_MAX {
+        faults.push(format!("too much was kept: {outcome:?}"));
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let (count, first) = (faults.len(), &faults[..faults.len().min(12)]);
+    Err(format!(
+        "SIM_SEED={seed} finds {count} faults:\n{}",
+        first.join("\n")
+    ))
+}
+
+fn run_all(seeds: &[u64]) {
+    let found: Vec<String> = seeds.iter().filter_map(|seed| run(*seed).err()).collect();
+    assert!(found.is_empty(), "{}", found.join("\n\n"));
 }
 
 #[test]
 fn a_seed_of_your_own() {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seed: u64 = number("SIM_SEED").unwrap_or(0);
-    for seed in seed..seed + number("SIM_RUNS").unwrap_or(1) {
-        run(seed);
-    }
+    let seeds: Vec<u64> = (seed..seed + number("SIM_RUNS").unwrap_or(1)).collect();
+    run_all(&seeds);
 }
+
+/// Found: streams turned on again sent packets a second time; a bounded fast start fell out of the log.
+#[test]
+fn seeds_1_to_4() {
+    run_all(&[1, 2, 3, 4]);
+}
+
+/// Found: a jump without a readable clean point did not admit all that was missed (5).
+#[test]
+fn seeds_5_to_8() {
+    run_all(&[5, 6, 7, 8]);
+}
+
+#[test]
+fn seeds_that_found_nothing_yet() {
+    run_all(&[100, 200, 300, 400]);
+}
+
+/// Per connection at most 256 KiB of messages, and a packet; a crowd as this one stays far below.
+const QUEUED_BYTES_MAX: usize = 4 << 20;
+/// Five channels, their filtered logs, and those of the epochs before.
+const FEEDS_MAX: usize = 60;

@@ -1,0 +1,100 @@
+//! How fast the first part comes: all at once, or as the request allows, and then in real time.
+
+use std::time::Duration;
+
+use funnel_channel::Start;
+use funnel_engine::Tuning;
+use funnel_session::client::Manner;
+use funnel_sim::{Cue, Plan, Reel, Schedule, World, WorldConfig, verdict};
+use funnel_wire::mms::Acceleration;
+
+const JOINS_AT: Duration = Duration::from_secs(20);
+
+/// A world with one player at 20 s, and what its socket had taken every 50 ms from then on.
+fn taken(acceleration: Acceleration) -> (World, Vec<u64>) {
+    let reel = Reel::load("av-300k.wmv", "fast", 1);
+    let schedule = Schedule::plain(
+        "fast",
+        Start::Always,
+        vec![(Duration::ZERO, Cue::Begin(reel))],
+    );
+    let plan = Plan {
+        joins_at: JOINS_AT,
+        acceleration,
+        ..Plan::plain(0, "fast", Manner::WINDOWS_MEDIA_9)
+    };
+    let mut world = World::new(WorldConfig::plain(
+        vec![(schedule, Tuning::default())],
+        vec![plan],
+        Duration::from_secs(60),
+    ));
+    let mut samples = Vec::new();
+    for step in 0..500 {
+        world.run_until(JOINS_AT + Duration::from_millis(50) * step);
+        samples.push(world.players[0].link.taken_bytes);
+    }
+    (world, samples)
+}
+
+#[test]
+fn without_a_wish_it_comes_at_once() {
+    let (world, samples) = taken(Acceleration::default());
+    assert_eq!(verdict_so_far(&world), Vec::<String>::new());
+    // Five seconds of 300 kb/s within the first half second, then real time.
+    let burst = samples[10];
+    assert!((120_000..260_000).contains(&burst), "{burst} bytes");
+    let rate = (samples[490] - samples[90]) * 8 / 20;
+    assert!((250_000..350_000).contains(&rate), "{rate} bit/s");
+}
+
+#[test]
+fn a_wish_bounds_the_rate_to_the_packet() {
+    let wish = 1_000_000;
+    let (world, samples) = taken(Acceleration {
+        bandwidth: Some(wish),
+        duration_ms: Some(5000),
+        link: None,
+    });
+    assert_eq!(verdict_so_far(&world), Vec::<String>::new());
+    let handshake = 8 << 10;
+    let train = u64::from(wish) / 8 / 5 + 2 * 1444;
+    for (step, bytes) in samples.iter().enumerate() {
+        let allowed = u64::from(wish) / 8 * (step as u64 * 50) / 1000 + train + handshake;
+        assert!(
+            *bytes <= allowed,
+            "{bytes} of {allowed} bytes after {step} steps"
+        );
+    }
+    // It is used, too: faster than real time at first, real time when the agreed part is over.
+    let early = samples[30] * 8 * 1000 / 1500;
+    assert!(early > 600_000, "{early} bit/s");
+    let later = (samples[490] - samples[290]) * 8 / 10;
+    assert!((240_000..360_000).contains(&later), "{later} bit/s");
+}
+
+#[test]
+fn a_slow_link_gets_no_less_than_the_channel_needs() {
+    let (world, samples) = taken(Acceleration {
+        link: Some(33_600),
+        ..Acceleration::default()
+    });
+    assert_eq!(verdict_so_far(&world), Vec::<String>::new());
+    let rate = (samples[400] - samples[100]) * 8 / 15;
+    assert!((250_000..350_000).contains(&rate), "{rate} bit/s");
+}
+
+/// The verdict at the end of the world.
+fn verdict_so_far(world: &World) -> Vec<String> {
+    let faults = world
+        .players
+        .iter()
+        .flat_map(|player| player.tap.faults.clone());
+    world.outcome.faults.iter().cloned().chain(faults).collect()
+}
+
+#[test]
+fn nobody_is_left_behind() {
+    let (mut world, _) = taken(Acceleration::default());
+    world.run();
+    assert_eq!(verdict(&world), Vec::<String>::new());
+}
