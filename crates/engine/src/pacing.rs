@@ -22,10 +22,11 @@ pub(crate) struct FastStart {
 }
 
 impl FastStart {
-    /// `None` when the request sets no bound. Never slower than the channel itself (`bit_rate`, bit/s).
+    /// `None` when the request sets no bound. Never slower than the channel needs (`bit_rate`, bit/s).
     pub(crate) fn new(accel: &Accel, bit_rate: u32, train: Duration, now: Instant) -> Option<Self> {
         let wished = [accel.bandwidth, accel.link].into_iter().flatten().min()?;
-        let bytes_per_second = u64::from(wished.max(bit_rate)) / 8;
+        // Headers tell the media's rate: ASF's own bytes, heads and padding come on top, as much again in the worst case.
+        let bytes_per_second = u64::from(wished.max(bit_rate.saturating_mul(2))) / 8;
         Some(Self {
             bytes_per_second,
             media_ms: accel.duration_ms.map_or(u64::MAX, u64::from),
@@ -103,7 +104,7 @@ mod tests {
         for (bandwidth, link, expected) in [
             (3_500_000, 1_000_000, 1_000_000),
             (3_500_000, 8_000_000, 3_500_000),
-            (100_000, 90_000, 300_000),
+            (100_000, 90_000, 600_000),
         ] {
             let mut start = FastStart::new(
                 &accel(Some(bandwidth), None, Some(link)),

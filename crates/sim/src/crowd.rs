@@ -225,6 +225,6 @@ fn garbage(rng: &mut Rng) -> Vec<u8> {
         return b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();
     }
     (0..rng.range(1, 200))
-        .map(|_| rng.next().to_le_bytes()[0])
+        .map(|_| rng.number().to_le_bytes()[0])
         .collect()
 }

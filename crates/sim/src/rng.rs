@@ -10,12 +10,12 @@ impl Rng {
     /// The stream of `seed`; `lane` gives independent streams of one seed.
     pub fn new(seed: u64, lane: u64) -> Self {
         let mut rng = Self(seed ^ lane.wrapping_mul(0xD6E8_FEB8_6659_FD93));
-        rng.next();
-        Self(rng.next())
+        rng.number();
+        Self(rng.number())
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -24,7 +24,7 @@ impl Rng {
 
     /// A number in `from..to` (`from` when the range is empty).
     pub fn range(&mut self, from: u64, to: u64) -> u64 {
-        from + self.next() % to.saturating_sub(from).max(1)
+        from + self.number() % to.saturating_sub(from).max(1)
     }
 
     /// True `of` times in `in_all`.

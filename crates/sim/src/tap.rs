@@ -32,6 +32,9 @@ pub struct Tap {
     scratch: Vec<u8>,
 }
 
+/// A payload: stream, object number, offset, bytes.
+type Part = (u8, u32, u32, Vec<u8>);
+
 #[derive(Debug)]
 struct HeaderInCourse {
     tag: u8,
@@ -328,7 +331,7 @@ impl Run {
         body: &[u8],
         book: &Book,
     ) -> Result<(), String> {
-        let parts = |bytes: &[u8]| -> Option<Vec<(u8, u32, u32, Vec<u8>)>> {
+        let parts = |bytes: &[u8]| -> Option<Vec<Part>> {
             let layout = funnel_asf::Layout::parse(bytes).ok()?;
             Some(
                 (layout.payloads().iter())

@@ -346,7 +346,7 @@ impl World {
     }
 
     fn accept(&mut self, id: usize) {
-        let random = self.rng.next();
+        let random = self.rng.number();
         let Some(key) = self.engine.accept(self.now, address(id), random) else {
             self.players[id].server_closed_at = Some(self.now);
             return;
@@ -579,7 +579,7 @@ impl World {
     }
 
     fn look(&mut self) {
-        if self.outcome.turns % 16 == 0 {
+        if self.outcome.turns.is_multiple_of(16) {
             let counters = self.engine.counters();
             let outcome = &mut self.outcome;
             outcome.connections_max = outcome.connections_max.max(counters.connections);
