@@ -187,11 +187,12 @@ impl Source {
                     self.back_at = Some(now + time);
                 }
             }
-            Cue::End => self.end(),
+            Cue::End => self.finish(),
         }
     }
 
-    fn end(&mut self) {
+    /// Comes to its end, now.
+    pub fn finish(&mut self) {
         if let Some(on_air) = &mut self.on_air {
             on_air.ended = true;
             on_air.publisher.end();
@@ -252,7 +253,7 @@ impl Source {
         while !on_air.ended && on_air.next_at.is_some_and(|at| at <= now) {
             if on_air.next == on_air.reel.packets.len() {
                 if rewinds {
-                    self.end();
+                    self.finish();
                     return;
                 }
                 on_air.normaliser.next_pass();
