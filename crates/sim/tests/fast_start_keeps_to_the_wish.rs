@@ -83,6 +83,42 @@ fn a_slow_link_gets_no_less_than_the_channel_needs() {
     assert!((250_000..350_000).contains(&rate), "{rate} bit/s");
 }
 
+/// Key frames half a minute apart, a log of eight seconds: the only place to join lies 25 s back. Whoever wants one second
+/// fast must not stay there, or the next key frame moves the log on over its head.
+#[test]
+fn a_short_wish_far_back_still_catches_up() {
+    let reel = Reel::load("slides-3min.asf", "slides", 1);
+    let schedule = Schedule {
+        retain: Duration::from_secs(8),
+        ..Schedule::plain(
+            "slides",
+            Start::Always,
+            vec![(Duration::ZERO, Cue::Begin(reel))],
+        )
+    };
+    let plan = Plan {
+        joins_at: Duration::from_secs(25),
+        acceleration: Acceleration {
+            bandwidth: Some(500_000),
+            duration_ms: Some(1000),
+            link: None,
+        },
+        ..Plan::plain(0, "slides", Manner::WINDOWS_MEDIA_9)
+    };
+    let channels = vec![(schedule, Tuning::default())];
+    let mut world = World::new(WorldConfig::plain(
+        channels,
+        vec![plan],
+        Duration::from_secs(90),
+    ));
+    world.run();
+    assert_eq!(verdict(&world), Vec::<String>::new());
+    let player = &world.players[0];
+    let (_, stats) = player.left.as_ref().expect("it left");
+    assert_eq!((stats.jumps, player.tap.skipped()), (0, 0));
+    assert!(player.tap.packets() > 400, "{}", player.tap.packets());
+}
+
 /// The verdict at the end of the world.
 fn verdict_so_far(world: &World) -> Vec<String> {
     let faults = world
