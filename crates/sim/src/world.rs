@@ -5,6 +5,9 @@
 //! when no completion is there, and then exactly until the deadline the engine gave: an engine that forgets to ask is
 //! found out by what arrives late.
 
+mod time;
+mod watch;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,7 +21,7 @@ use funnel_engine::{
 use funnel_session::server::Settings;
 
 use crate::book::Book;
-use crate::player::{Doings, Plan, Player, Step};
+use crate::player::{Plan, Player};
 use crate::rng::Rng;
 use crate::source::{Schedule, Source};
 
@@ -410,219 +413,6 @@ impl World {
             }
         }
     }
-
-    // ---- time ---------------------------------------------------------------------------------------------------
-
-    /// Sleeps until the engine's deadline or the first completion or bell. False when nothing will ever happen.
-    fn sleep(&mut self, wake: Option<Instant>) -> bool {
-        let until = match wake {
-            Some(at) => at.max(self.now),
-            None if self.happenings.is_empty() => return false,
-            None => self.start + self.config.drains_at + DRAIN_MAX * 2,
-        };
-        self.pass_time(until, true);
-        true
-    }
-
-    /// Lets time pass until `until`; with `wakeful` only until the ring would wake the shard.
-    fn pass_time(&mut self, until: Instant, wakeful: bool) {
-        while let Some(Reverse(next)) = self.happenings.peek() {
-            if next.at > until {
-                break;
-            }
-            let Some(Reverse(next)) = self.happenings.pop() else {
-                break;
-            };
-            self.now = self.now.max(next.at);
-            self.happen(next.what);
-            if wakeful && (!self.completions.is_empty() || self.bell.swap(false, Ordering::Relaxed))
-            {
-                return;
-            }
-        }
-        self.now = self.now.max(until);
-    }
-
-    fn happen(&mut self, what: What) {
-        match what {
-            What::Source(index) => {
-                self.sources[index].step(self.now);
-                self.schedule_source(index);
-            }
-            What::Join(id) => self.completions.push(Completion::Accepted(id)),
-            What::Step(id, step) => {
-                let step: Step = self.players[id].plan.steps[step].1.clone();
-                let doings = self.players[id].step(self.now, &step);
-                self.do_for(id, doings);
-            }
-            What::Read(id) => self.read(id),
-            What::Bytes(id, bytes) => self.completions.push(Completion::Received(id, bytes)),
-            What::HangUp(id, result) => self.completions.push(Completion::ReceiveEnded(id, result)),
-            What::Drain => {
-                self.engine.drain(self.now);
-                self.carry_out();
-                self.bell.store(true, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn read(&mut self, id: usize) {
-        let now = self.now;
-        let player = &mut self.players[id];
-        player.reads_later = false;
-        let mut sources = self.sources.iter();
-        let nothing = Book::default();
-        let book = sources
-            .find(|source| source.channel.name() == player.plan.path)
-            .map_or(&nothing, |source| &source.book);
-        let doings = player.read(now, book);
-        self.do_for(id, doings);
-        self.look_writable(id);
-        self.read_later(id);
-    }
-
-    fn look_writable(&mut self, id: usize) {
-        let link = &mut self.players[id].link;
-        if link.awaits_writable && link.is_writable() {
-            link.awaits_writable = false;
-            self.completions.push(Completion::Writable(id));
-        }
-    }
-
-    /// Schedules the player's next read if something is under way, or the end of its connection.
-    fn read_later(&mut self, id: usize) {
-        let player = &mut self.players[id];
-        let over =
-            player.server_closed_at.is_some() && player.closed.is_none() && !player.is_silent;
-        if player.reads_later || (player.link.waiting() == 0 && !over) || player.is_silent {
-            return;
-        }
-        player.reads_later = true;
-        let at = (self.now + player.link.latency() + READ_EVERY).max(player.link.stalled_until);
-        self.schedule(at, What::Read(id));
-    }
-
-    fn do_for(&mut self, id: usize, doings: Doings) {
-        let latency = self.players[id].link.latency();
-        let mut at = self.players[id].sent_until.max(self.now + latency);
-        for bytes in doings.sends {
-            match self.players[id].plan.trickle {
-                None => self.schedule(at, What::Bytes(id, bytes)),
-                Some(pause) => {
-                    for byte in bytes {
-                        self.schedule(at, What::Bytes(id, vec![byte]));
-                        at += pause;
-                    }
-                }
-            }
-        }
-        self.players[id].sent_until = at;
-        if let Some(result) = doings.hang_up {
-            self.schedule(at, What::HangUp(id, result));
-        }
-    }
-
-    fn schedule(&mut self, at: Instant, what: What) {
-        self.order += 1;
-        let order = self.order;
-        self.happenings.push(Reverse(Happening { at, order, what }));
-    }
-
-    fn schedule_all(&mut self) {
-        let start = self.start;
-        for id in 0..self.players.len() {
-            let plan = self.players[id].plan.clone();
-            if plan.joins_at >= self.config.drains_at {
-                continue;
-            }
-            self.schedule(start + plan.joins_at, What::Join(id));
-            for (number, (after, _)) in plan.steps.iter().enumerate() {
-                self.schedule(start + plan.joins_at + *after, What::Step(id, number));
-            }
-        }
-        self.schedule(start + self.config.drains_at, What::Drain);
-        self.schedule_sources();
-    }
-
-    fn schedule_sources(&mut self) {
-        for index in 0..self.sources.len() {
-            self.schedule_source(index);
-        }
-    }
-
-    /// One happening per source and time; sources end with the drain.
-    fn schedule_source(&mut self, index: usize) {
-        let end = self.start + self.config.drains_at;
-        let source = &mut self.sources[index];
-        if let Some(at) = source.next_unscheduled().filter(|at| *at < end) {
-            self.schedule(at, What::Source(index));
-        }
-    }
-
-    // ---- looking on ---------------------------------------------------------------------------------------------
-
-    fn fault(&mut self, what: String) {
-        let at = self.now.saturating_duration_since(self.start);
-        self.outcome.faults.push(format!("at {at:?}: {what}"));
-    }
-
-    fn idle_turn(&mut self, wake: Option<Instant>) {
-        self.outcome.idle_turns += 1;
-        if wake.is_some_and(|at| at <= self.now) {
-            self.nothing_in_a_row += 1;
-        } else {
-            self.nothing_in_a_row = 0;
-        }
-        if self.nothing_in_a_row == SPIN_MAX {
-            self.fault(format!("{SPIN_MAX} turns in a row with nothing to do"));
-        }
-    }
-
-    fn look(&mut self) {
-        if self.outcome.turns.is_multiple_of(16) {
-            let counters = self.engine.counters();
-            let outcome = &mut self.outcome;
-            outcome.connections_max = outcome.connections_max.max(counters.connections);
-            outcome.feeds_max = outcome.feeds_max.max(self.engine.feeds_count());
-            outcome.queued_bytes_max = outcome.queued_bytes_max.max(self.engine.queued_bytes());
-            for index in 0..self.sources.len() {
-                let source = &self.sources[index];
-                let schedule = source.schedule();
-                // A log may exceed its ceiling by the twins of one segment.
-                if source.log_bytes() > schedule.log_bytes_max + (1 << 20) {
-                    self.fault(format!("the log of {} outgrows its ceiling", schedule.name));
-                }
-            }
-        }
-    }
-
-    fn look_at_the_end(&mut self) {
-        // One more turn lets go what the last viewers left.
-        self.turn();
-        self.outcome.counters = self.engine.counters();
-        if !self.engine.is_empty() {
-            let left = self.engine.counters().connections;
-            self.fault(format!("{left} connections outlive the drain"));
-        }
-        if self.engine.feeds_count() != 0 {
-            let feeds = self.engine.feeds_count();
-            self.fault(format!("{feeds} logs stay open"));
-        }
-        if self.admission.viewers() != 0 {
-            let permits = self.admission.viewers();
-            self.fault(format!("{permits} permits are lost"));
-        }
-        for index in 0..self.sources.len() {
-            let channel = Arc::clone(&self.sources[index].channel);
-            let viewers = channel.demand().viewers;
-            if viewers != 0 {
-                self.fault(format!(
-                    "{} counts {viewers} viewers of nobody",
-                    channel.name()
-                ));
-            }
-        }
-    }
 }
 
 impl Completion {
@@ -646,7 +436,3 @@ fn address(id: usize) -> SocketAddr {
 const FIRST_PORT: u16 = 1024;
 /// A drain takes the session's grace (1.5 s), 2 s for the last bytes, and what was stalled before that.
 const DRAIN_MAX: Duration = Duration::from_secs(6);
-/// A player's reads are this far apart.
-const READ_EVERY: Duration = Duration::from_millis(20);
-/// Turns in a row with nothing sent, nothing told and a deadline not ahead.
-const SPIN_MAX: u32 = 8;
