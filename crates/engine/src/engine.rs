@@ -222,7 +222,11 @@ impl Engine {
             self.queue(index);
         }
         let mut due = std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare_list));
-        for &index in &due {
+        for (position, &index) in due.iter().enumerate() {
+            if self.visits.len() >= self.config.sends_max {
+                self.ready.extend_from_slice(&due[position..]); // still queued: first in the next turn
+                break;
+            }
             // A place stands here twice when its viewer left and another got it: the second time nothing is queued.
             let viewer = self.viewers.get_mut(index as usize);
             if viewer.is_some_and(|viewer| std::mem::take(&mut viewer.queued)) {
@@ -509,17 +513,12 @@ impl Engine {
         let Some(viewer) = self.viewers.get_mut(index as usize) else {
             return false;
         };
-        let limit = viewer.open.as_ref().map(|open| {
-            self.stations[open.station as usize]
-                .served
-                .tuning
-                .lag_disconnect
+        // The channel's patience is looked up only for who tries it: a cold line per visit otherwise.
+        let stalled = viewer.blocked.and_then(|since| {
+            let stalled = now.saturating_duration_since(since);
+            (stalled >= patience(viewer, &self.stations)).then_some(stalled)
         });
-        let limit = limit.unwrap_or(UNSENT_MAX);
-        let stalled = viewer
-            .blocked
-            .map(|since| now.saturating_duration_since(since));
-        if let Some(stalled) = stalled.filter(|stalled| *stalled >= limit) {
+        if let Some(stalled) = stalled {
             viewer.stats.lag_ms_max = viewer
                 .stats
                 .lag_ms_max
@@ -537,13 +536,8 @@ impl Engine {
 
     pub(crate) fn sleep(&mut self, index: u32) {
         let viewer = &self.viewers[index as usize];
-        let limit = viewer.open.as_ref().map_or(UNSENT_MAX, |open| {
-            self.stations[open.station as usize]
-                .served
-                .tuning
-                .lag_disconnect
-        });
-        match viewer.deadline(Some(limit)) {
+        let limit = viewer.blocked.map(|_| patience(viewer, &self.stations));
+        match viewer.deadline(limit) {
             Some(deadline) => self.wheel.set(index, deadline),
             None => self.wheel.cancel(index),
         }
@@ -623,6 +617,14 @@ impl Engine {
             .filter_map(|(index, _)| u32::try_from(index).ok())
             .collect()
     }
+}
+
+/// How long a viewer may take nothing.
+fn patience(viewer: &Viewer, stations: &[Station]) -> Duration {
+    let open = viewer.open.as_ref();
+    open.map_or(UNSENT_MAX, |open| {
+        stations[open.station as usize].served.tuning.lag_disconnect
+    })
 }
 
 /// Slots made before the first viewer comes; the table doubles from there.
