@@ -58,7 +58,7 @@ impl Engine {
                     channel: channel.unwrap_or_default(),
                     log,
                 };
-                self.report(report);
+                self.reports.push(report);
             }
             Event::Close(hr) => {
                 self.stop_media(index);

@@ -7,18 +7,14 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use crate::engine::Key;
 use crate::feeds::Pinned;
 use crate::pacing::Progress;
 use crate::report::Counters;
 use crate::stations::Station;
 use crate::train::{self, Bounds, Pieces};
-use crate::viewer::{Flight, Media, Run, Train, UNJOINED, Viewer};
+use crate::viewer::{Flight, Key, Media, Run, Train, UNJOINED, Viewer};
 use crate::wheel::Wheel;
 use funnel_channel::{Form, Guard};
-
-/// Pieces in one send at most: IOV_MAX.
-pub const PIECES_MAX: usize = 1024;
 
 /// The logs as pinned for one turn.
 pub struct Guards<'e> {

@@ -9,8 +9,10 @@ use arrayvec::ArrayVec;
 use funnel_channel::{Form, Guard, Packet};
 use funnel_session::server::Framing;
 
-use crate::sends::PIECES_MAX;
 use crate::viewer::Run;
+
+/// Pieces in one send at most: IOV_MAX.
+pub const PIECES_MAX: usize = 1024;
 
 /// The pieces of one send.
 pub(crate) type Pieces<'d> = ArrayVec<&'d [u8], PIECES_MAX>;

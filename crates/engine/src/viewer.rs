@@ -13,6 +13,15 @@ use crate::admission::Permit;
 use crate::pacing::FastStart;
 use crate::report::ViewerStats;
 
+/// Names a connection. The index is below `viewers_max` and reused; the generation is not.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Key {
+    /// Place in the engine's table.
+    pub index: u32,
+    /// Tells this connection from earlier ones at the same place.
+    pub generation: u32,
+}
+
 /// Everything the engine knows about a connection. Parts that are rare are behind pointers: see the size below.
 #[derive(Debug)]
 pub(crate) struct Viewer {
