@@ -123,10 +123,10 @@ impl Sends<'_> {
 
         if media.run.cursor != UNJOINED && media.run.cursor < pinned.guard.head() {
             let from = std::mem::replace(&mut media.run.cursor, UNJOINED);
+            media.missed_until = Some(from);
             join(media, &pinned.guard, self.now, Duration::ZERO);
             viewer.stats.jumps += 1;
             self.counters.jumps += 1;
-            media.missed_until = Some(from);
         }
         if media.run.cursor == UNJOINED {
             join(media, &pinned.guard, self.now, tuning.fast_start);
@@ -279,6 +279,16 @@ fn couple_urgent<'d>(viewer: &mut Viewer, arena: &mut &'d mut [u8], pieces: &mut
 
 /// Finds the place to begin at: the very first packet of the log while it is young, else a clean point.
 fn join(media: &mut Media, guard: &Guard<'_>, now: Instant, fast_start: Duration) {
+    // After a jump only onwards, whatever another log still holds: nothing may come twice.
+    if let Some(from) = media.missed_until {
+        let clean = guard
+            .join_point(now, fast_start)
+            .filter(|at| *at >= from)
+            .or_else(|| guard.next_clean_point(from));
+        media.run.cursor = clean.unwrap_or(UNJOINED);
+        media.run.joined_at = clean;
+        return;
+    }
     // Packet 0 begins the source: nothing in it is cut, so everybody may begin there (and nothing of a show is lost).
     let first = guard
         .packet(0)

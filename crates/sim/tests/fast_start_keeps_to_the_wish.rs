@@ -12,7 +12,11 @@ const JOINS_AT: Duration = Duration::from_secs(20);
 
 /// A world with one player at 20 s, and what its socket had taken every 50 ms from then on.
 fn taken(acceleration: Acceleration) -> (World, Vec<u64>) {
-    let reel = Reel::load("av-300k.wmv", "fast", 1);
+    taken_of("av-300k.wmv", acceleration)
+}
+
+fn taken_of(file: &'static str, acceleration: Acceleration) -> (World, Vec<u64>) {
+    let reel = Reel::load(file, "fast", 1);
     let schedule = Schedule::plain(
         "fast",
         Start::Always,
@@ -70,6 +74,27 @@ fn a_wish_bounds_the_rate_to_the_packet() {
     assert!(early > 600_000, "{early} bit/s");
     let later = (samples[490] - samples[290]) * 8 / 10;
     assert!((240_000..360_000).contains(&later), "{later} bit/s");
+}
+
+/// Packets of 8,000 bytes against a budget of 15,000 a visit: what one visit sends too much, the next sends less.
+#[test]
+fn a_wish_holds_for_large_packets_too() {
+    let wish = 600_000;
+    let (_, samples) = taken_of(
+        "large-packets.wmv",
+        Acceleration {
+            bandwidth: Some(wish),
+            ..Acceleration::default()
+        },
+    );
+    let slack = u64::from(wish) / 8 / 5 + 2 * 8008 + (8 << 10);
+    for (step, bytes) in samples.iter().enumerate() {
+        let allowed = u64::from(wish) / 8 * (step as u64 * 50) / 1000 + slack;
+        assert!(
+            *bytes <= allowed,
+            "{bytes} of {allowed} bytes after {step} steps"
+        );
+    }
 }
 
 #[test]

@@ -84,6 +84,12 @@ fn seeds_5_to_8() {
     run_all(&[5, 6, 7, 8]);
 }
 
+/// Found: a jump while a switch was pending joined the other log further back, and packets came twice (1082).
+#[test]
+fn seeds_from_1000() {
+    run_all(&[1082, 1083, 1084]);
+}
+
 #[test]
 fn seeds_that_found_nothing_yet() {
     run_all(&[100, 200, 300, 400]);
