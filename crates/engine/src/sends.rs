@@ -355,6 +355,10 @@ fn pace(
 /// A train after the last visit. The first time less, by a share of its own, so that viewers who came together part.
 fn next_visit(index: u32, media: &mut Media, train: Duration, now: Instant) -> Instant {
     if std::mem::replace(&mut media.spread, true) {
+        let next = media.next_visit + train;
+        if next > now {
+            return next;
+        }
         // Whole trains on, however late this visit is: the spread survives a thread that was stopped for a while.
         let late = now.saturating_duration_since(media.next_visit).as_nanos();
         let trains = u32::try_from(late / train.as_nanos().max(1)).unwrap_or(u32::MAX - 1) + 1;
