@@ -45,12 +45,19 @@ pub(crate) async fn run(
         }
         let wait = match source.run_once(heard, &mut stop).await {
             Outcome::Stopped => return,
-            Outcome::Ended if !source.is_unwanted() => {
-                source.intake.grace.away();
-                backoff.after(source.intake.good_for())
+            Outcome::Ended => {
+                let wait = backoff.after(source.intake.good_for());
+                let now = source.wants.now();
+                if source.wants.on_demand() && now.viewers == 0 {
+                    heard = now;
+                    source.intake.rest();
+                } else {
+                    source.intake.grace.away();
+                }
+                wait
             }
-            Outcome::Ended | Outcome::Idle => {
-                heard = source.wants.now();
+            Outcome::Idle(seen) => {
+                heard = seen;
                 source.intake.rest();
                 continue;
             }
@@ -75,8 +82,8 @@ struct Source {
 enum Outcome {
     /// It ended, or had to be ended.
     Ended,
-    /// Nobody is interested any more.
-    Idle,
+    /// Nobody was interested any more, after this demand.
+    Idle(Demand),
     /// Ingest is stopping.
     Stopped,
 }
@@ -84,18 +91,13 @@ enum Outcome {
 /// What a run waits for.
 enum Event {
     Stop,
-    Idle,
+    Idle(Demand),
     Play,
     Bytes(Vec<u8>),
     Closed,
 }
 
 impl Source {
-    /// Whether the command runs for viewers and there are none.
-    fn is_unwanted(&self) -> bool {
-        self.wants.on_demand() && self.wants.now().viewers == 0
-    }
-
     /// Runs the command once. A play beyond what was `heard` starts the show.
     async fn run_once(&mut self, heard: Demand, stop: &mut Stop) -> Outcome {
         let on_demand = self.wants.on_demand();
@@ -120,7 +122,7 @@ impl Source {
                 biased;
                 () = stop.stopped() => Event::Stop,
                 () = play.play_since(heard), if !self.intake.playing => Event::Play,
-                () = &mut idle, if on_demand => Event::Idle,
+                seen = &mut idle, if on_demand => Event::Idle(seen),
                 chunk = child.chunk() => chunk.map_or(Event::Closed, Event::Bytes),
             };
             let outcome = match event {
@@ -148,12 +150,12 @@ impl Source {
                     return Outcome::Ended;
                 }
                 Event::Stop => Outcome::Stopped,
-                Event::Idle => {
+                Event::Idle(seen) => {
                     info!(
                         channel = self.intake.name(),
                         "nobody is watching: the command is stopped"
                     );
-                    Outcome::Idle
+                    Outcome::Idle(seen)
                 }
             };
             child.stop().await;

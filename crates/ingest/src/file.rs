@@ -9,7 +9,7 @@ use std::{
 };
 
 use funnel_asf::{DeframeError, PacketError};
-use funnel_channel::Air;
+use funnel_channel::{Air, Demand};
 use tokio::time::sleep_until;
 use tracing::{info, warn};
 
@@ -41,8 +41,8 @@ pub(crate) struct Player {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Run {
     Ended,
-    /// Its viewers left.
-    Abandoned,
+    /// Its viewers left, after this demand.
+    Abandoned(Demand),
 }
 
 /// What stops a run; it is tried again later.
@@ -114,9 +114,12 @@ impl Player {
             feed.channel().set_air(Air::OnAir);
             let run = tokio::select! {
                 run = self.run_once(&media, feed) => run?,
-                () = wants.idle(), if wants.on_demand() => Run::Abandoned,
+                seen = wants.idle(), if wants.on_demand() => Run::Abandoned(seen),
             };
-            heard = wants.now();
+            heard = match run {
+                Run::Ended => wants.now(),
+                Run::Abandoned(seen) => seen,
+            };
             if run == Run::Ended {
                 feed.end();
                 feed.channel().set_air(Air::Ended);

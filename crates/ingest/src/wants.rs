@@ -68,15 +68,16 @@ impl Wants {
         }
     }
 
-    /// Waits until nobody has been playing, and nobody new has asked, for the idle time.
-    pub(crate) async fn idle(&mut self) {
+    /// Waits until nobody has been playing, and nobody new has asked, for the idle time. Returns what it saw last: who comes while the
+    /// source is being stopped is not in it.
+    pub(crate) async fn idle(&mut self) -> Demand {
         let mut seen = self.now();
         let mut idle_at = Instant::now() + self.idle;
         loop {
             if seen.viewers > 0 {
                 self.changed().await;
             } else if timeout_at(idle_at.into(), self.changed()).await.is_err() {
-                return;
+                return seen;
             }
             let now = self.now();
             if now != seen {

@@ -242,6 +242,48 @@ fn a_command_is_stopped_when_its_viewers_are_gone_and_returns_with_the_next() {
 }
 
 #[test]
+fn a_viewer_who_comes_while_the_command_is_being_stopped_is_served() {
+    let (_folder, path) = scratch();
+    let file = media_arg("metadata-unicode.wmv");
+    let channel = channel("late", Start::FirstViewer);
+    // Its end takes a second, as that of an encoder that flushes; the viewer comes within it.
+    let script = format!(
+        "trap 'echo >> {path}/ending; sleep 1; exit' TERM; cat {file}; while :; do sleep 0.05; done"
+    );
+    let timing = Timing {
+        idle: Duration::from_millis(300),
+    };
+    let ingest = spawn_timed(vec![spec(&channel, shell(&script))], timing).expect("a ring");
+    channel.viewer_started();
+    Viewer::join(&channel, 1).read_until("some packets", |viewer| viewer.objects.len() > 10);
+    channel.viewer_left();
+    wait_for("the stopping", || {
+        (!lines(&format!("{path}/ending")).is_empty()).then_some(())
+    });
+    channel.viewer_started();
+    let mut next = Viewer::join(&channel, 2);
+    next.read_until("a new run", |viewer| viewer.objects.len() > 10);
+    ingest.stop();
+}
+
+#[test]
+fn a_command_that_fails_at_once_is_not_started_by_every_request() {
+    let (_folder, path) = scratch();
+    let channel = channel("failing", Start::FirstViewer);
+    let script = format!("echo run >> {path}/runs; exit 1");
+    let ingest = spawn(vec![spec(&channel, shell(&script))]).expect("a ring");
+    let began = Instant::now();
+    // The waits grow from half a second: at 0, 0.5, 1.5 s.
+    while began.elapsed() < Duration::from_millis(2500) {
+        channel.ask_header();
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let runs = lines(&format!("{path}/runs")).len();
+    assert!((1..=3).contains(&runs), "{runs} runs");
+    ingest.stop();
+}
+
+#[test]
 fn garbage_is_not_endured_for_long() {
     let (_folder, path) = scratch();
     let file = media_arg("av-300k.wmv");
