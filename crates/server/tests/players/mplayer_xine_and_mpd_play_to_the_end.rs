@@ -59,9 +59,15 @@ fn mplayer_shows_every_frame_and_ends() {
                     ran.report()
                 );
                 let frames = video_frames(&ran.stdout);
-                // mplayer does not count the last one or two frames it shows.
+                // mplayer does not count the last frame, of a file on disk neither. Of the two captures of live encoders it
+                // leaves out one or two more; why is not known (VLC and libmms receive those bytes whole, another test).
+                let uncounted = match good.name {
+                    "live-pipe.asf" => 3,
+                    "live-capture.asfh" => 2,
+                    _ => 1,
+                };
                 assert!(
-                    (good.video - 3..=good.video).contains(&frames),
+                    (good.video - uncounted..=good.video).contains(&frames),
                     "{}: {frames} frames",
                     good.name
                 );
