@@ -46,15 +46,19 @@ pub(crate) async fn run(
         let wait = match source.run_once(heard, &mut stop).await {
             Outcome::Stopped => return,
             Outcome::Ended => {
-                let wait = backoff.after(source.intake.good_for());
+                let good = source.intake.good_for();
                 let now = source.wants.now();
                 if source.wants.on_demand() && now.viewers == 0 {
                     heard = now;
                     source.intake.rest();
+                    // Else whoever asks for a header again and again would start a command that fails each time.
+                    if !good.is_zero() {
+                        continue;
+                    }
                 } else {
                     source.intake.grace.away();
                 }
-                wait
+                backoff.after(good)
             }
             Outcome::Idle(seen) => {
                 heard = seen;
