@@ -85,6 +85,28 @@ fn a_file_that_cannot_be_read_is_named() {
     assert!(shown_latin.contains("not UTF-8"), "{shown_latin}");
 }
 
+#[test]
+fn a_named_pipe_is_no_media_file_and_does_not_hold_up_the_check() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let made = std::process::Command::new("mkfifo")
+        .arg(folder.path().join("film.wmv"))
+        .status();
+    assert!(made.is_ok_and(|status| status.success()), "coreutils");
+    let file = folder.path().join("pipe.toml");
+    let text = "[channels.film]\nsource = { kind = \"file\", path = \"film.wmv\" }\n";
+    fs::write(&file, text).expect("a temporary file");
+    // In a thread: what goes wrong here waits for ever.
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(shown(&faults_of(&file))));
+    let shown = told.recv_timeout(std::time::Duration::from_secs(10));
+    assert!(
+        shown
+            .as_ref()
+            .is_ok_and(|text| text.contains("is not a file")),
+        "{shown:?}"
+    );
+}
+
 fn configurations() -> Vec<PathBuf> {
     listed("toml")
 }

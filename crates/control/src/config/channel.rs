@@ -242,9 +242,14 @@ fn media_file(walk: &mut Walk, entry: &Entry<'_>) -> Option<PathBuf> {
         return None;
     }
     let path = walk.surroundings.folder.join(&text);
-    let problem = match File::open(&path).and_then(|file| file.metadata()) {
-        Ok(facts) if facts.is_file() => return Some(path),
-        Ok(_) => format!("{} is not a file", path.display()),
+    // Looked at before it is opened: opening a named pipe waits for a writer, for ever.
+    let opened = std::fs::metadata(&path).and_then(|facts| match facts.is_file() {
+        true => File::open(&path).map(Some),
+        false => Ok(None),
+    });
+    let problem = match opened {
+        Ok(Some(_)) => return Some(path),
+        Ok(None) => format!("{} is not a file", path.display()),
         Err(error) => format!("cannot read {}: {}", path.display(), without_errno(&error)),
     };
     walk.add(
