@@ -154,7 +154,10 @@ impl Feed {
     pub(crate) fn next_pass(&mut self) {
         if let Some(current) = &mut self.current {
             current.normaliser.next_pass();
-            current.report_repairs();
+            // Every pass needs the same repairs, and a short file passes many times a second.
+            if current.reported == Repairs::default() {
+                current.report_repairs();
+            }
         }
     }
 
