@@ -16,6 +16,7 @@ mod walk;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -296,12 +297,29 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigFaults> {
     load_with(path, search_path)
 }
 
+/// The file's bytes, if it is no longer than a configuration can be (a device never ends).
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path)?
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)?;
+    if read as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!(
+            "it is longer than {FILE_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(bytes)
+}
+
+/// Thousands of channels fit.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
 /// As [`load`], looking for the programs of `command` sources in `search_path` (form of the variable PATH).
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_with(path: &Path, search_path: OsString) -> Result<Loaded, ConfigFaults> {
-    let text = fs::read(path)
+    let text = read_bounded(path)
         .map_err(|error| format!("cannot read the configuration file: {error}"))
         .and_then(|bytes| {
             String::from_utf8(bytes)

@@ -219,3 +219,10 @@ fn the_demo_needs_no_file() {
         ["0.0.0.0:1755", "[::]:1755"]
     );
 }
+
+#[test]
+fn a_configuration_without_end_is_refused_not_read() {
+    let refused = funnel_control::config::load(std::path::Path::new("/dev/zero"));
+    let text = format!("{:?}", refused.expect_err("no configuration"));
+    assert!(text.contains("longer than"), "{text}");
+}

@@ -20,18 +20,27 @@ use crate::{
     wants::Wants,
 };
 
+/// How long a source may be away, and when it counts as that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) grace: Duration,
+    /// Without a packet for this long it is away.
+    pub(crate) silence: Duration,
+}
+
 /// Feeds a channel from `run` until ingest stops.
 pub(crate) async fn run(
     run: Vec<String>,
-    source_grace: Duration,
+    patience: Patience,
     feed: Feed,
     wants: Wants,
     mut stop: Stop,
 ) {
-    let grace = Grace::new(feed.channel(), source_grace);
+    let grace = Grace::new(feed.channel(), patience.grace);
     let mut source = Source {
         run,
         wants,
+        patience,
         intake: Intake::new(feed, grace),
     };
     let mut backoff = Backoff::new();
@@ -78,6 +87,7 @@ pub(crate) async fn run(
 struct Source {
     run: Vec<String>,
     wants: Wants,
+    patience: Patience,
     intake: Intake,
 }
 
@@ -99,6 +109,8 @@ enum Event {
     Play,
     Bytes(Vec<u8>),
     Closed,
+    /// No packet for as long as a source may be silent, and then for its grace.
+    Silent,
 }
 
 impl Source {
@@ -122,12 +134,20 @@ impl Source {
         let idle = idle.idle();
         tokio::pin!(idle);
         loop {
+            let Patience { grace, silence } = self.patience;
+            let silent_for = if self.intake.is_silent {
+                silence + grace
+            } else {
+                silence
+            };
+            let silent_at = tokio::time::Instant::from_std(self.intake.heard_at + silent_for);
             let event = tokio::select! {
                 biased;
                 () = stop.stopped() => Event::Stop,
                 () = play.play_since(heard), if !self.intake.playing => Event::Play,
                 seen = &mut idle, if on_demand => Event::Idle(seen),
                 chunk = child.chunk() => chunk.map_or(Event::Closed, Event::Bytes),
+                () = tokio::time::sleep_until(silent_at) => Event::Silent,
             };
             let outcome = match event {
                 Event::Play => {
@@ -153,6 +173,23 @@ impl Source {
                     self.intake.end_run();
                     return Outcome::Ended;
                 }
+                Event::Silent if !self.intake.is_silent => {
+                    warn!(
+                        channel = self.intake.name(),
+                        seconds = silence.as_secs_f32(),
+                        "the command delivers no packets"
+                    );
+                    self.intake.is_silent = true;
+                    self.intake.grace.away();
+                    continue;
+                }
+                Event::Silent => {
+                    warn!(
+                        channel = self.intake.name(),
+                        "the command goes on delivering no packets and is ended"
+                    );
+                    Outcome::Ended
+                }
                 Event::Stop => Outcome::Stopped,
                 Event::Idle(seen) => {
                     info!(
@@ -177,6 +214,10 @@ struct Intake {
     playing: bool,
     deframer: Deframer,
     run: Run,
+    /// When the last good packet came, or the run began.
+    heard_at: Instant,
+    /// That is too long ago.
+    is_silent: bool,
     packets: u64,
     damaged: u64,
 }
@@ -232,6 +273,8 @@ impl Intake {
             playing: false,
             deframer: Deframer::new(),
             run: Run::default(),
+            heard_at: Instant::now(),
+            is_silent: false,
             packets: 0,
             damaged: 0,
         }
@@ -243,6 +286,7 @@ impl Intake {
 
     fn begin_run(&mut self, playing: bool) {
         (self.deframer, self.run, self.playing) = (Deframer::new(), Run::default(), playing);
+        (self.heard_at, self.is_silent) = (Instant::now(), false);
         (self.packets, self.damaged) = (0, 0);
     }
 
@@ -317,7 +361,9 @@ impl Intake {
                     });
                     self.run.damaged_in_a_row = 0;
                     self.packets += 1;
-                    if self.run.good_since.is_none() && self.playing {
+                    let returns = std::mem::take(&mut self.is_silent);
+                    self.heard_at = now;
+                    if (self.run.good_since.is_none() || returns) && self.playing {
                         self.grace.back();
                     }
                     self.run.good_since.get_or_insert(now);

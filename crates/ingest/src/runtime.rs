@@ -12,7 +12,12 @@ use funnel_channel::Channel;
 use tokio::sync::watch;
 use tracing::error;
 
-use crate::{command, feed::Feed, file, wants::Wants};
+use crate::{
+    command::{self, Patience},
+    feed::Feed,
+    file,
+    wants::Wants,
+};
 
 /// A channel and what feeds it.
 #[derive(Clone, Debug)]
@@ -86,12 +91,16 @@ pub struct Timing {
     /// A source that runs only for viewers is stopped or rewound when it had none for this long. The default, 10 s, is enough for a
     /// player that reconnects, or opens twice as xine does.
     pub idle: Duration,
+    /// A command that delivers no packet for this long counts as away, though it still runs; after the channel's grace on top of it, it is
+    /// started again. The default, 5 s, is longer than any encoder pauses between packets, and as long as VLC waits before it complains.
+    pub silence: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
         Self {
             idle: Duration::from_secs(10),
+            silence: Duration::from_secs(5),
         }
     }
 }
@@ -188,7 +197,13 @@ async fn run_source(spec: SourceSpec, timing: Timing, mut stop: Stop) {
     let wants = Wants::of(&spec.channel, timing.idle);
     let feed = Feed::new(&spec);
     match spec.source {
-        Source::Command { run } => command::run(run, spec.source_grace, feed, wants, stop).await,
+        Source::Command { run } => {
+            let patience = Patience {
+                grace: spec.source_grace,
+                silence: timing.silence,
+            };
+            command::run(run, patience, feed, wants, stop).await
+        }
         Source::File {
             path,
             looped,

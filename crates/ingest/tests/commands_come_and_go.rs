@@ -146,6 +146,45 @@ fn both_muxers_of_ffmpeg_are_understood() {
 }
 
 #[test]
+fn a_command_that_falls_silent_is_away_then_lost_then_started_again() {
+    let (_folder, path) = scratch();
+    let file = media_arg("tiny-audio.asf");
+    let channel = channel("silent", Start::Always);
+    let history = air_history(&channel);
+    // The second run is silent at first and then speaks: away, but neither lost nor started again.
+    let script = format!(
+        "echo run >> {path}/runs; if mkdir {path}/ran; then cat {file}; exec sleep 1000; \
+         else head -c 20000 {file}; sleep 1; tail -c +20001 {file}; exec sleep 1000; fi"
+    );
+    let spec = SourceSpec {
+        source_grace: Duration::from_millis(1500),
+        ..spec(&channel, shell(&script))
+    };
+    let timing = Timing {
+        silence: Duration::from_millis(400),
+        ..Timing::default()
+    };
+    let ingest = spawn_timed(vec![spec], timing).expect("a ring");
+    let wanted = [
+        Air::OnAir,
+        Air::Gap,
+        Air::Lost,
+        Air::OnAir,
+        Air::Gap,
+        Air::OnAir,
+    ];
+    wait_for("away, lost, back, away, back", || {
+        let history = history.lock().expect("no panic inside");
+        history
+            .windows(wanted.len())
+            .any(|states| states == wanted)
+            .then_some(())
+    });
+    assert_eq!(lines(&format!("{path}/runs")).len(), 2);
+    ingest.stop();
+}
+
+#[test]
 fn a_long_absence_is_lost_and_a_return_is_on_air_again() {
     let channel = channel("absent", Start::Always);
     let history = air_history(&channel);
@@ -217,6 +256,7 @@ fn a_command_is_stopped_when_its_viewers_are_gone_and_returns_with_the_next() {
     let script = format!("echo $$ >> {path}/runs; cat {file}; exec sleep 1000");
     let timing = Timing {
         idle: Duration::from_millis(1500),
+        ..Timing::default()
     };
     let specs = vec![spec(&channel, shell(&script))];
     let ingest = spawn_timed(specs, timing).expect("a ring");
@@ -252,6 +292,7 @@ fn a_viewer_who_comes_while_the_command_is_being_stopped_is_served() {
     );
     let timing = Timing {
         idle: Duration::from_millis(300),
+        ..Timing::default()
     };
     let ingest = spawn_timed(vec![spec(&channel, shell(&script))], timing).expect("a ring");
     channel.viewer_started();

@@ -147,6 +147,20 @@ fn an_open_that_takes_long_is_the_owners_business() {
 }
 
 #[test]
+fn opening_again_and_again_does_not_hold_a_connection() {
+    let mut server = Server::at("open");
+    for _ in 0..60 {
+        let said = server.wait(secs(5));
+        if closed(&said).is_some() {
+            return;
+        }
+        server.send(open("live"));
+        server.input(Input::Opened(Ok(channel())));
+    }
+    panic!("still {} after five minutes", server.session.state_name());
+}
+
+#[test]
 fn a_refused_player_has_a_second_to_hear_the_refusal_again() {
     let mut server = Server::at("refused");
     let said = server.send(read_block(2));

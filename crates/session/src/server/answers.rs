@@ -49,7 +49,9 @@ impl Session {
         if matches!(self.state, State::Serving(_)) {
             self.stop_media();
             self.outbox.cancel_header();
-            self.handshake_until = now + self.settings.handshake;
+            if !self.opened_before {
+                self.handshake_until = now + self.settings.handshake;
+            }
         }
         let subscriber = SubscriberName::parse(&message.subscriber_name);
         self.host = subscriber.host.as_deref().map(bounded);
@@ -146,6 +148,7 @@ impl Session {
             return;
         };
         if matches!(serving.phase, Phase::Open) {
+            self.opened_before = false;
             serving.phase = Phase::Ready;
         }
         let content = &serving.content;

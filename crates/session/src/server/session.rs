@@ -43,6 +43,8 @@ pub struct Session {
     pub(super) nonce: u64,
     /// Deadline for reaching READY.
     pub(super) handshake_until: Instant,
+    /// It has opened a channel since it connected or was READY last.
+    pub(super) opened_before: bool,
     /// Last byte from the player: proof of life.
     pub(super) heard_at: Instant,
     /// Last whole message from the player: proof of interest.
@@ -119,6 +121,7 @@ impl Session {
             deferred: Vec::new(),
             nonce: random,
             handshake_until,
+            opened_before: false,
             heard_at: now,
             asked_at: now,
             agent: Box::default(),
@@ -358,7 +361,10 @@ impl Session {
                     header_bytes: u32::try_from(content.header.len()).unwrap_or(u32::MAX),
                     ..ReportOpenFile::default()
                 });
-                self.handshake_until = now + self.settings.handshake;
+                // The wait for the source was not the player's; a player that opens again and again gets no further time.
+                if !std::mem::replace(&mut self.opened_before, true) {
+                    self.handshake_until = now + self.settings.handshake;
+                }
                 let selection = Selection::ALL;
                 self.state = State::Serving(Serving {
                     content,
