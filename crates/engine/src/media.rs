@@ -205,6 +205,13 @@ impl Engine {
             // A show that starts with its viewers is being rewound for this one; any other is over.
             media.drained = channel.options().start != Start::FirstViewer;
             media.next_visit = now + REWIND_POLL;
+            media.rewind_polls += 1;
+            if media.rewind_polls >= REWIND_POLLS_MAX && !media.drained {
+                // Its play may have been counted for the show that was just ending: play again.
+                media.rewind_polls = 0;
+                channel.viewer_left();
+                channel.viewer_started();
+            }
             if media.drained {
                 self.queue(index);
             }
@@ -233,3 +240,5 @@ const FLUSH_MAX: Duration = Duration::from_secs(2);
 const CONTROL_BYTES_MAX: usize = 256 << 10;
 /// How often a viewer looks whether its show was rewound, besides being woken for it.
 const REWIND_POLL: Duration = Duration::from_millis(100);
+/// Looks in vain after which its demand is made known once more.
+const REWIND_POLLS_MAX: u8 = 10;

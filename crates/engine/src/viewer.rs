@@ -97,6 +97,8 @@ pub(crate) struct Media {
     pub(crate) spread: bool,
     /// It was moved when no clean point was there: what it misses is counted up to here.
     pub(crate) missed_until: Option<u64>,
+    /// How often it has looked in vain whether its show was rewound.
+    pub(crate) rewind_polls: u8,
     /// It has everything to the end of its log.
     pub(crate) drained: bool,
     /// Its socket was full: note how far behind it is.
@@ -121,6 +123,7 @@ impl Media {
             next_visit: now,
             spread: false,
             missed_until: None,
+            rewind_polls: 0,
             drained: false,
             lagged: false,
         }

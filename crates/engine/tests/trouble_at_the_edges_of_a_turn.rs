@@ -4,7 +4,12 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use funnel_channel::{Air, Channel, ChannelOptions, EpochSpec, LogConfig, Start};
+use funnel_engine::{Admission, AdmissionLimits, Engine, EngineConfig, Served, Tuning};
+use funnel_session::server::Settings;
 
 use common::{Desk, sum};
 use funnel_engine::Report;
@@ -91,4 +96,51 @@ fn the_end_comes_at_once_behind_a_message() {
     desk.say(0, select.sends);
     desk.run(Duration::from_millis(100));
     assert!(desk.players[0].tap.ended.is_some());
+}
+
+#[test]
+fn a_play_lost_on_a_show_that_was_just_ending_is_made_again() {
+    let mut desk = Desk::new("live-pipe.asf", 1, Duration::from_millis(200));
+    desk.run(Duration::from_secs(1));
+    let aired = desk.source.channel.snapshot().epoch.expect("on air");
+    let options = ChannelOptions {
+        start: Start::FirstViewer,
+        readers_max: 4,
+    };
+    let channel = Channel::new("show", options);
+    let spec = EpochSpec {
+        header: Arc::clone(&aired.header),
+        packet_bytes: aired.packet_bytes,
+        bit_rate: aired.bit_rate,
+        streams: aired.streams,
+        log: LogConfig {
+            packet_bytes: 0,
+            retain: Duration::from_secs(30),
+            bytes_max: 1 << 20,
+            readers_max: 0,
+            first_seq: 0,
+        },
+    };
+    drop(channel.announce(spec).expect("a log"));
+    channel.set_air(Air::OnAir);
+    let served = Served {
+        channel: Arc::clone(&channel),
+        tuning: Tuning::default(),
+    };
+    let config = EngineConfig {
+        settings: Arc::new(Settings::default()),
+        admission: Arc::new(Admission::new(AdmissionLimits::default())),
+        lookup: Box::new(move |_| Some(served.clone())),
+        viewers_max: 16,
+        selections_max: 16,
+        sends_max: 16,
+        visit_bytes_max: 256 << 10,
+    };
+    desk.engine = Engine::new(config, desk.now);
+    desk.join(Manner::LIBMMS);
+    desk.run(Duration::from_millis(500));
+    assert_eq!(channel.demand().plays, 1, "it plays a log that has ended");
+    desk.run(Duration::from_secs(1));
+    assert_eq!(channel.demand().plays, 2, "and asks for the show once more");
+    assert_eq!(channel.demand().viewers, 1);
 }
