@@ -212,6 +212,11 @@ impl Worker {
         // Lets the last closes reach the kernel; the ring finishes them as it is dropped.
         let now = Instant::now();
         self.ring.turn(Some(now), now, |_| {});
+        // Whoever left with the last completions has its line, too.
+        let Connections {
+            engine, reporter, ..
+        } = &mut self.connections;
+        reporter.write(engine.reports(), now);
         self.connections
             .reporter
             .finish(&self.connections.engine.counters());
