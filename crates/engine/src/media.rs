@@ -173,13 +173,9 @@ impl Engine {
         if self.stations[station as usize].is_lost() || !self.follow_header(index, now) {
             self.feed(index, now, Input::MediaDrained);
             // The session may not be streaming any more (a StreamChange pending): there is nothing to send either way.
-            self.stop_media_if_there(index);
-        }
-    }
-
-    fn stop_media_if_there(&mut self, index: u32) {
-        if self.viewers.contains(index as usize) {
-            self.stop_media(index);
+            if self.viewers.contains(index as usize) {
+                self.stop_media(index);
+            }
         }
     }
 
