@@ -1,0 +1,115 @@
+//! What is measured: distributions and counts of one worker, and how several become one.
+//!
+//! All distributions are in microseconds and count from when something *should* have happened, not from when this program came
+//! to it (no coordinated omission): connecting and the first packet from the viewer's scheduled arrival, delay from the time a
+//! packet was due at its source, as its mark says.
+
+use hdrhistogram::Histogram;
+
+/// A distribution in microseconds, 1 µs to 1 h, three digits; above saturates.
+pub type Distribution = Histogram<u64>;
+
+/// An empty distribution.
+pub fn distribution() -> Distribution {
+    Histogram::new_with_bounds(1, 3_600_000_000, 3)
+        .expect("the bounds are in order, three digits exist")
+}
+
+/// Everything measured, mergeable.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// Scheduled arrival to connected.
+    pub connect: Distribution,
+    /// Scheduled arrival to the first media packet.
+    pub first_packet: Distribution,
+    /// Due at the source to received, packets that were due after their viewer began to play. Empty without marks. Packets due in the steady time only.
+    pub delay: Distribution,
+    /// The same for packets that were due before the steady time: while viewers still arrived.
+    pub delay_ramp: Distribution,
+    /// Between two arrivals of media at one viewer, steady time.
+    pub gap: Distribution,
+    /// Playback model: scheduled arrival to the start of playback.
+    pub start: Distribution,
+    /// Playback model: length of each stall.
+    pub stall: Distribution,
+    /// For each viewer who played 2 s or longer of the steady time: media received ÷ the channel's rate, in parts per thousand (not µs).
+    pub rate_permille: Distribution,
+    /// What is counted.
+    pub counts: Counts,
+}
+
+/// Counts, summed over viewers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize)]
+pub struct Counts {
+    /// Viewers who were to come, those who misbehave on purpose included.
+    pub planned: u64,
+    /// Viewers whose time came.
+    pub arrived: u64,
+    /// Of these, connected.
+    pub connected: u64,
+    /// Of these, got media.
+    pub played: u64,
+    /// Well-behaved viewers who got media and stayed as long as they wanted (or still played at the end).
+    pub succeeded: u64,
+    /// Viewers that misbehaved on purpose.
+    pub misbehaved: u64,
+    /// Well-behaved viewers that failed, by how.
+    pub failed: Failed,
+    /// Media packets received (0 for streams that are not ASF).
+    pub packets: u64,
+    /// Bytes received, protocol included.
+    pub bytes: u64,
+    /// Packets received that carried a mark.
+    pub marked: u64,
+    /// Of these, whose checksum was computed.
+    pub verified: u64,
+    /// Viewers of the verified sample.
+    pub verified_viewers: u64,
+    /// Packets that were due before their viewer began to play: fast start. Not in `delay`.
+    pub backlog: u64,
+    /// Packets due at the source, or numbered by the server, that a viewer did not get.
+    pub missing: u64,
+    /// Packets a viewer got more than once.
+    pub duplicate: u64,
+    /// Packets that came after a later one.
+    pub reordered: u64,
+    /// Packets with a mark that is not what it was (verified sample), or with no mark on a marked channel (all).
+    pub corrupt: u64,
+    /// Packets overdue by more than a second when their viewer ended; their age is in `delay` as if they had come then.
+    pub overdue: u64,
+    /// Playback model: stalls, and viewers that had one.
+    pub stalls: u64,
+    /// See `stalls`.
+    pub stalled_viewers: u64,
+    /// Playback model: stalled time, ms.
+    pub stalled_ms: u64,
+}
+
+/// Well-behaved viewers that failed, by how. Each viewer counts once.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize)]
+pub struct Failed {
+    /// No connection (refused, unreachable, no port).
+    pub connect: u64,
+    /// The server said no.
+    pub refused: u64,
+    /// The server did not answer, or fell silent.
+    pub timed_out: u64,
+    /// Connected and answered, but no media until the end.
+    pub no_media: u64,
+    /// The server ended the connection or the stream before its viewer wanted to leave.
+    pub closed_early: u64,
+    /// The server broke the protocol.
+    pub protocol: u64,
+}
+
+impl Failed {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.connect
+            + self.refused
+            + self.timed_out
+            + self.no_media
+            + self.closed_early
+            + self.protocol
+    }
+}
