@@ -24,6 +24,7 @@ pub mod keyframe;
 pub mod normalise;
 pub mod object;
 pub mod packet;
+pub mod probe;
 pub mod selection;
 mod shape;
 pub mod survey;
@@ -36,6 +37,7 @@ pub use header::{Description, Header, HeaderError, Stream, StreamKind, data_pack
 pub use normalise::{Normaliser, Repairs};
 pub use object::{Assembler, MediaObject};
 pub use packet::{Layout, PacketError};
+pub use probe::{Mark, Probe};
 pub use selection::{Selection, Thinning};
 pub use shape::{PacketMeta, Ready};
 pub use survey::Survey;
