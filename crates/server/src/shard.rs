@@ -274,6 +274,8 @@ impl Connections {
             Completion::Writable { token } => self.engine.writable(now, key(token)),
             Completion::Sent { token, result } => self.engine.sent(now, key(token), result),
             Completion::DoorbellRang => {}
+            // A shard connects to nobody.
+            Completion::Connected { .. } | Completion::ConnectFailed { .. } => {}
         }
         carry_out(&mut self.engine, &mut self.files, ops);
     }

@@ -131,6 +131,11 @@ impl AcceptPool {
         }
     }
 
+    /// Accepts in flight: slots of the file table they may fill at any moment.
+    pub(crate) fn armed(&self) -> u32 {
+        self.armed
+    }
+
     /// Token of a listener that cannot accept because no slot is free; once for each time this comes about.
     pub(crate) fn newly_full(&mut self) -> Option<u64> {
         let waiting = *self.idle.front()?;

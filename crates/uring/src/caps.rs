@@ -171,6 +171,8 @@ fn check_operations(ring: &IoUring) -> Result<(), Missing> {
         .map_err(|error| refused("asking for the operations", &error))?;
     let operations = [
         (opcode::Accept::CODE, "ACCEPT (Linux 5.5)"),
+        (opcode::Connect::CODE, "CONNECT (5.5)"),
+        (opcode::FilesUpdate::CODE, "FILES_UPDATE (5.6)"),
         (opcode::RecvMulti::CODE, "RECV (5.6)"),
         (opcode::SendMsg::CODE, "SENDMSG (5.3)"),
         (opcode::PollAdd::CODE, "POLL_ADD (5.1)"),

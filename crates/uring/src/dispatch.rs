@@ -2,7 +2,7 @@
 //!
 //! By now the completion queue was copied out and the borrow on it is over, so the caller may ask for anything in its answer.
 
-use std::{collections::VecDeque, net::SocketAddr};
+use std::{collections::VecDeque, net::SocketAddr, num::NonZeroU32};
 
 use io_uring::cqueue;
 
@@ -34,16 +34,31 @@ pub enum Completion<'a> {
         /// Positive errno.
         errno: i32,
     },
+    /// A socket is connected. The file is open until it is closed.
+    Connected {
+        /// Token given to `Ops::connect`.
+        token: u64,
+        /// The connection.
+        file: File,
+    },
+    /// A socket could not be connected, and is closed.
+    ConnectFailed {
+        /// Token given to `Ops::connect`.
+        token: u64,
+        /// Positive errno: ECONNREFUSED, ETIMEDOUT, EADDRNOTAVAIL (the source address has no port left for this target), ECANCELED,
+        /// ENFILE (`RingConfig::files` are all in use).
+        errno: i32,
+    },
     /// Bytes of the peer, never none, in order; theirs only during the call.
     Received {
-        /// Token given to `Ops::receive`.
+        /// Token given to `Ops::receive` or `Ops::receive_some`.
         token: u64,
         /// At most `RingConfig::receive_buffer_bytes`.
         bytes: &'a [u8],
     },
     /// The peer's bytes are over. Sending may still work after 0.
     ReceiveEnded {
-        /// Token given to `Ops::receive`.
+        /// Token given to `Ops::receive` or `Ops::receive_some`.
         token: u64,
         /// 0: the peer closed; otherwise −errno.
         result: i32,
@@ -69,6 +84,7 @@ pub enum Completion<'a> {
 pub(crate) enum Reaped {
     Sent { file: File, token: u64, result: i32 },
     Full { listener: u64 },
+    Refused { token: u64 },
     Done { key: Key, result: i32, flags: u32 },
 }
 
@@ -99,6 +115,13 @@ impl Ops {
                 },
                 self,
             ),
+            Reaped::Refused { token } => tell(
+                Completion::ConnectFailed {
+                    token,
+                    errno: libc::ENFILE,
+                },
+                self,
+            ),
             Reaped::Done { key, result, flags } => {
                 // Whatever the operation has become, a buffer named here is ours, and goes back when `lent` is dropped.
                 let lent = cqueue::buffer_select(flags)
@@ -111,12 +134,15 @@ impl Ops {
                 };
                 match op {
                     Some(Op::Accept { slot }) => self.on_accept(slot, result, tell),
-                    Some(Op::Receive { file, token }) => {
-                        self.on_receive(key, file, token, result, more, lent, tell)
+                    Some(Op::Receive { file, token, once }) => {
+                        self.on_receive(key, file, token, once, result, more, lent, tell)
                     }
                     Some(Op::Writable { file, token }) => self.on_writable(key, file, token, tell),
                     Some(Op::Shutdown { file }) => self.on_shutdown(file),
                     Some(Op::Close { file }) => self.files.release(file),
+                    Some(Op::Install { slot }) => self.on_installed(slot, result, tell),
+                    Some(Op::Connect { slot, file }) => self.on_connected(slot, file, result, tell),
+                    Some(Op::UndoConnect { slot, file }) => self.on_undone(slot, file, tell),
                     Some(Op::Doorbell) => self.on_doorbell(more, tell),
                     None if key.kind == Kind::Quiet => {} // a cancel that came too late
                     None => self.stats.stale += 1,
@@ -134,7 +160,10 @@ impl Ops {
         self.accepts.over(slot);
         let listener = self.accepts.token(slot);
         if let Ok(file_slot) = u32::try_from(result) {
-            let (file, peer) = (self.files.claim(file_slot), self.accepts.peer(slot));
+            let (file, peer) = (
+                self.files.claim(file_slot, State::Open),
+                self.accepts.peer(slot),
+            );
             self.accepts.again(slot);
             match (file, peer) {
                 (Some(file), Some(peer)) => tell(
@@ -172,6 +201,7 @@ impl Ops {
         key: Key,
         file: File,
         token: u64,
+        once: Option<NonZeroU32>,
         result: i32,
         more: bool,
         lent: Option<Lent<'_>>,
@@ -192,6 +222,7 @@ impl Ops {
         }
         match state {
             State::Open if goes_on => {
+                let satisfied = once.is_some() && lent.is_some();
                 if let Some(lent) = &lent {
                     tell(
                         Completion::Received {
@@ -206,15 +237,15 @@ impl Ops {
                     .files
                     .open_mut(file)
                     .is_some_and(|entry| entry.receive.is_none());
-                if over {
-                    self.arm_receive(file, token);
+                if over && !satisfied {
+                    self.arm_receive(file, token, once);
                 }
             }
             State::Open => tell(Completion::ReceiveEnded { token, result }, self),
             State::Lingering if goes_on && more => {}
-            State::Lingering if goes_on => self.arm_receive(file, token),
+            State::Lingering if goes_on => self.arm_receive(file, token, None),
             State::Lingering => self.free_slot(file),
-            State::Closing | State::Free => {}
+            State::Closing | State::Connecting | State::Free => {}
         }
     }
 

@@ -119,8 +119,9 @@ impl Driver {
                 unsafe { sends.next_entry() }
             });
             let Some(entry) = next else { break };
-            // SAFETY: what the entry points to is alive until its completion: sends as above; accept addresses and receive
-            // buffers belong to the ring and are freed, or leaked, by `Ring::drop` after these operations; the rest has no pointers.
+            // SAFETY: what the entry points to is alive until its completion: sends as above; addresses and descriptors of accepts
+            // and connects and the receive buffers belong to the ring and are freed, or leaked, by `Ring::drop` after these
+            // operations; the rest has no pointers.
             if unsafe { submission.push(&entry) }.is_err() {
                 unreachable!("room was there in the line above");
             }

@@ -1,6 +1,6 @@
 //! The ring's direct descriptor table, as we see it: one entry a slot, with a generation and what is in flight on it.
 //!
-//! The kernel chooses the slot when a connection is accepted and frees it when the close completes; this table follows.
+//! The kernel chooses the slot when a connection is accepted or a socket is to be connected, and frees it when the close completes; this table follows.
 
 use crate::op_table::Key;
 
@@ -23,11 +23,15 @@ impl File {
 ///
 /// ```text
 /// Free ──accepted──▶ Open ──close──▶ Lingering ──EOF, error, LINGER over──▶ Closing ──close done──▶ Free
-///                     └──abort, or close after the peer's EOF────────────────▲
+///  │                ▲ └──abort, or close after the peer's EOF────────────────▲
+///  └──▶ Connecting ──┘
+///            └──failed, and closed──▶ Free
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum State {
     Free,
+    /// Nobody knows its name yet.
+    Connecting,
     Open,
     /// Our FIN is on its way; what the peer still says is thrown away.
     Lingering,
@@ -75,18 +79,26 @@ impl FileTable {
         }
     }
 
-    /// Follows the kernel: `slot` now holds a new socket. `None` if the kernel names a slot we did not give it or that is in use.
-    pub(crate) fn claim(&mut self, slot: u32) -> Option<File> {
+    /// Follows the kernel: `slot` now holds a new socket, open or connecting. `None` if the kernel names a slot we did not give it or that is in use.
+    pub(crate) fn claim(&mut self, slot: u32, state: State) -> Option<File> {
         let entry = self
             .entries
             .get_mut(slot as usize)
             .filter(|entry| entry.state == State::Free)?;
-        *entry = Entry::new(entry.generation, State::Open);
+        *entry = Entry::new(entry.generation, state);
         self.used += 1;
         Some(File {
             slot,
             generation: entry.generation,
         })
+    }
+
+    /// Follows the kernel: the socket is connected.
+    pub(crate) fn opened(&mut self, file: File) {
+        if let Some(entry) = self.get_mut(file) {
+            debug_assert_eq!(entry.state, State::Connecting);
+            entry.state = State::Open;
+        }
     }
 
     /// Follows the kernel: the close completed, the slot is free.
@@ -140,10 +152,10 @@ mod tests {
     #[test]
     fn an_old_name_does_not_reach_the_next_connection() {
         let mut files = FileTable::new(1);
-        let first = files.claim(0).unwrap();
-        assert_eq!(files.claim(0), None, "in use");
+        let first = files.claim(0, State::Open).unwrap();
+        assert_eq!(files.claim(0, State::Open), None, "in use");
         files.release(first);
-        let second = files.claim(0).unwrap();
+        let second = files.claim(0, State::Open).unwrap();
         assert!(!files.is_open(first) && files.is_open(second));
         files.release(first);
         assert!(
@@ -155,6 +167,6 @@ mod tests {
 
     #[test]
     fn slots_outside_the_table_are_refused() {
-        assert_eq!(FileTable::new(2).claim(2), None);
+        assert_eq!(FileTable::new(2).claim(2, State::Open), None);
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! Invariants worth naming:
 //! - Memory lent to a send is the kernel's only while `turn` runs (`batch.rs` says why, and the ring counts it).
-//! - Memory the kernel may write (receive buffers, accept addresses) is the ring's own and outlives every operation on it.
+//! - Memory the kernel may touch later (receive buffers, addresses of accepts and connects) is the ring's own and outlives every
+//!   operation on it.
 //! - After [`Ops::close`] nothing more is reported for that file.
 //! - In steady state a turn makes no heap operation.
 //!
@@ -17,6 +18,7 @@ mod accept;
 mod batch;
 mod buffers;
 mod caps;
+mod connect;
 mod delay;
 mod dispatch;
 mod doorbell;
@@ -30,6 +32,7 @@ mod ring;
 pub use crate::{
     batch::{Batch, PIECES_MAX},
     caps::{Caps, Missing, RELEASE_NEEDED, explain},
+    connect::Attempt,
     dispatch::Completion,
     doorbell::Doorbell,
     files::File,

@@ -1,9 +1,15 @@
-//! Listening sockets, with everything set that accepted connections must inherit.
+//! Listening sockets, with everything set that accepted connections must inherit; sockets to connect with.
 //!
 //! A direct descriptor has no number other libraries could work on, so options go on the listener before it listens; Linux
-//! copies them to each accepted socket. One address is listened on by every shard (`reuse_port`); the kernel spreads the peers.
+//! copies them to each accepted socket; a client's go on before it is handed to the ring. One address is listened on by every shard (`reuse_port`); the kernel spreads the peers.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::AsRawFd,
+    ptr,
+    time::Duration,
+};
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
@@ -88,12 +94,66 @@ pub fn ensure_free(address: SocketAddr) -> io::Result<()> {
     socket.listen(1)
 }
 
-fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(
+/// What a client's socket is like.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ClientOptions {
+    /// Bytes the kernel may hold for us while we do not read (SO_RCVBUF; the kernel doubles it for its own bookkeeping). It bounds
+    /// the window offered to the peer. `None`: the kernel tunes it, up to `net.ipv4.tcp_rmem`.
+    pub receive_buffer_bytes: Option<usize>,
+    /// Send small segments at once (TCP_NODELAY).
+    pub no_delay: bool,
+}
+
+/// A socket for [`crate::Ops::connect`] to `target`, from `source` (which must be of its family) or whatever address the
+/// kernel prefers. The port is chosen when it connects (IP_BIND_ADDRESS_NO_PORT): only source and target *together* must be unique
+/// then, so each source address has all of `net.ipv4.ip_local_port_range` for each target.
+pub fn client_socket(
+    source: Option<IpAddr>,
+    target: SocketAddr,
+    options: &ClientOptions,
+) -> io::Result<Socket> {
+    let socket = new_socket(target)?;
+    if let Some(bytes) = options.receive_buffer_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.set_tcp_nodelay(options.no_delay)?;
+    if let Some(source) = source {
+        bind_address_no_port(&socket)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    Ok(socket)
+}
+
+/// Of the IPv4 level, but Linux obeys it for IPv6 sockets too.
+fn bind_address_no_port(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the kernel reads one `c_int` from a place that outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            ptr::from_ref(&on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn new_socket(address: SocketAddr) -> io::Result<Socket> {
+    Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
-    )?;
+    )
+}
+
+fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = new_socket(address)?;
     // A restart must not wait for the last run's connections in TIME_WAIT; on Linux this admits no second listener.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -149,6 +209,33 @@ mod tests {
             Duration::from_secs(5)
         );
         assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 4);
+    }
+
+    #[test]
+    fn a_clients_port_is_chosen_when_it_connects() {
+        let options = ClientOptions {
+            receive_buffer_bytes: Some(30_000),
+            no_delay: true,
+        };
+        for ip in [
+            IpAddr::from(Ipv4Addr::LOCALHOST),
+            IpAddr::from(Ipv6Addr::LOCALHOST),
+        ] {
+            let target = listener(SocketAddr::new(ip, 0), &ListenOptions::default()).unwrap();
+            let target = SocketAddr::new(ip, port_of(&target));
+            let socket = client_socket(Some(ip), target, &options).unwrap();
+            let bound = socket.local_addr().unwrap().as_socket().unwrap();
+            assert_eq!(bound, SocketAddr::new(ip, 0));
+            assert_eq!(socket.recv_buffer_size().unwrap(), 60_000, "doubled");
+            assert!(socket.tcp_nodelay().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_source_of_another_family_is_refused() {
+        let target = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let source = Some(IpAddr::from(Ipv6Addr::LOCALHOST));
+        client_socket(source, target, &ClientOptions::default()).unwrap_err();
     }
 
     #[test]

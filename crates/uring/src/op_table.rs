@@ -4,6 +4,8 @@
 //! generation then changes, so a completion that comes late, twice or for something cancelled finds nothing instead of
 //! somebody else. Sends are not in the table: they never outlive a turn and have their own, reused every turn (`batch.rs`).
 
+use std::num::NonZeroU32;
+
 use crate::files::File;
 
 /// What an operation in flight is for.
@@ -11,14 +13,24 @@ use crate::files::File;
 pub(crate) enum Op {
     /// Waits for a connection; the kernel writes the peer's address into this accept slot.
     Accept { slot: u16 },
-    /// Multishot receive into the ring's own buffers.
-    Receive { file: File, token: u64 },
+    /// Receive into the ring's own buffers: of at most so many bytes, once, or multishot.
+    Receive {
+        file: File,
+        token: u64,
+        once: Option<NonZeroU32>,
+    },
     /// Single-shot poll for room in the send buffer. Lends nothing.
     Writable { file: File, token: u64 },
     /// Sends FIN. The kernel has a worker thread do it, which looks the socket up by its slot only then: no close may overtake it.
     Shutdown { file: File },
     /// Takes a socket out of the direct descriptor table.
     Close { file: File },
+    /// Puts a socket into the direct descriptor table; the kernel writes its place into this connect slot.
+    Install { slot: u32 },
+    /// Connects; the kernel reads the address from this connect slot.
+    Connect { slot: u32, file: File },
+    /// Takes a socket that did not connect out of the table again.
+    UndoConnect { slot: u32, file: File },
     /// Multishot poll of the doorbell's eventfd.
     Doorbell,
 }
@@ -31,13 +43,26 @@ impl Op {
             Op::Writable { .. } => Kind::Writable,
             Op::Shutdown { .. } => Kind::Shutdown,
             Op::Close { .. } => Kind::Close,
+            Op::Install { .. } => Kind::Install,
+            Op::Connect { .. } => Kind::Connect,
+            Op::UndoConnect { .. } => Kind::UndoConnect,
             Op::Doorbell => Kind::Doorbell,
         }
     }
 
-    /// Whether the kernel may write into memory of ours until the operation is done.
+    /// Whether the kernel may touch memory of ours until the operation is done. (It reads a connect's address early, with
+    /// SUBMIT_STABLE when it is submitted; nothing here relies on that.)
     pub(crate) fn lends_memory(&self) -> bool {
-        matches!(self, Op::Accept { .. } | Op::Receive { .. })
+        match self {
+            Op::Accept { .. } | Op::Receive { .. } | Op::Install { .. } | Op::Connect { .. } => {
+                true
+            }
+            Op::Writable { .. }
+            | Op::Shutdown { .. }
+            | Op::Close { .. }
+            | Op::UndoConnect { .. }
+            | Op::Doorbell => false,
+        }
     }
 }
 
@@ -55,10 +80,13 @@ pub(crate) enum Kind {
     Send = 7,
     /// Cancel: reports only that it came too late, and nobody waits for it.
     Quiet = 8,
+    Install = 9,
+    Connect = 10,
+    UndoConnect = 11,
 }
 
 impl Kind {
-    const ALL: [Kind; 8] = [
+    const ALL: [Kind; 11] = [
         Kind::Accept,
         Kind::Receive,
         Kind::Writable,
@@ -67,6 +95,9 @@ impl Kind {
         Kind::Shutdown,
         Kind::Send,
         Kind::Quiet,
+        Kind::Install,
+        Kind::Connect,
+        Kind::UndoConnect,
     ];
 
     fn from_byte(byte: u8) -> Option<Kind> {

@@ -1,4 +1,4 @@
-//! What may be asked of sockets: receive, tell when writable, close. Asked now, submitted with the next turn.
+//! What may be asked of sockets: receive, tell when writable, close (`connect.rs`: connect). Asked now, submitted with the next turn.
 //!
 //! Closing is more than a close. The last messages must reach the peer, but Linux answers a close with a reset when bytes of
 //! the peer are unread or arrive later, and a reset throws away what the peer has not read. So a close sends FIN after what is
@@ -8,6 +8,8 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZeroU32,
+    ptr,
     time::{Duration, Instant},
 };
 
@@ -16,6 +18,7 @@ use io_uring::{opcode, squeue, types};
 use crate::{
     accept::AcceptPool,
     buffers,
+    connect::ConnectPool,
     delay::Delay,
     doorbell::Doorbell,
     files::{File, FileTable, State},
@@ -32,6 +35,7 @@ pub struct Ops {
     pub(crate) table: OpTable,
     pub(crate) files: FileTable,
     pub(crate) accepts: AcceptPool,
+    pub(crate) connects: ConnectPool,
     pub(crate) lingering: Delay<File>,
     /// Slots that lingering connections may hold; beyond it the oldest is closed at once.
     lingering_max: usize,
@@ -60,13 +64,14 @@ pub struct Stats {
 
 impl Ops {
     pub(crate) fn new(files: u32, doorbell: Doorbell) -> Ops {
-        // Per file a receive, a poll and a shutdown or close; accepts never exceed the free files; the doorbell.
+        // Per file a receive, a poll and a shutdown or close; accepts and connects never exceed the free files; the doorbell.
         let operations = 3 * files as usize + 1;
         let mut ops = Ops {
             queue: VecDeque::with_capacity(1_024),
             table: OpTable::with_capacity(operations),
             files: FileTable::new(files),
             accepts: AcceptPool::new(),
+            connects: ConnectPool::new(),
             lingering: Delay::new(LINGER),
             lingering_max: (files as usize / 4).max(1),
             doorbell,
@@ -77,18 +82,37 @@ impl Ops {
     }
 
     /// Reports what the peer sends as `Completion::Received` until its end, `Completion::ReceiveEnded`. Asked again on the
-    /// same file: changes the token.
+    /// same file: changes the token; after [`Ops::receive_some`]: goes on from there.
     pub fn receive(&mut self, file: File, token: u64) {
+        self.receive_how(file, token, None);
+    }
+
+    /// Reports once what the peer sent, at most `bytes_max` bytes (at least 1) and one receive buffer: one `Completion::Received`
+    /// or `Completion::ReceiveEnded`, then nothing until asked again; meanwhile the rest stays in the kernel and the peer's window
+    /// closes. For readers that are slow, or that stall. Asked again before the answer: changes the token only; as it does after
+    /// [`Ops::receive`], which nothing but the end of the connection ends.
+    pub fn receive_some(&mut self, file: File, token: u64, bytes_max: u32) {
+        // More than an `int` is EINVAL.
+        let bytes_max = bytes_max.clamp(1, i32::MAX as u32);
+        self.receive_how(file, token, NonZeroU32::new(bytes_max));
+    }
+
+    fn receive_how(&mut self, file: File, token: u64, once: Option<NonZeroU32>) {
         let Some(entry) = self.files.open_mut(file) else {
             return;
         };
-        match entry.receive {
-            Some(key) => {
-                if let Some(Op::Receive { token: current, .. }) = self.table.get_mut(key) {
-                    *current = token;
-                }
-            }
-            None => self.arm_receive(file, token),
+        let Some(key) = entry.receive else {
+            return self.arm_receive(file, token, once);
+        };
+        if let Some(Op::Receive {
+            token: current,
+            once: armed,
+            ..
+        }) = self.table.get_mut(key)
+        {
+            *current = token;
+            // A single receive in flight becomes the first of many.
+            *armed = armed.and(once);
         }
     }
 
@@ -129,7 +153,7 @@ impl Ops {
         let shutdown = opcode::Shutdown::new(types::Fixed(file.slot), libc::SHUT_WR).build();
         self.queue.push_back(shutdown.user_data(key.pack()));
         if !receiving {
-            self.arm_receive(file, 0);
+            self.arm_receive(file, 0, None);
         }
         self.lingering.push(file);
         while self.lingering.len() > self.lingering_max
@@ -154,7 +178,7 @@ impl Ops {
         self.accepts.stop(|key| queue.push_back(cancel_entry(key)));
     }
 
-    /// Slots of the direct descriptor table in use, lingering ones included.
+    /// Slots of the direct descriptor table in use, connecting and lingering ones included.
     pub fn files_used(&self) -> u32 {
         self.files.used()
     }
@@ -171,8 +195,8 @@ impl Ops {
             self.end_lingering(file);
         }
         self.accepts.wake(now);
-        self.accepts
-            .arm(self.files.free(), &mut self.table, &mut self.queue);
+        let files = self.files_for_accepts();
+        self.accepts.arm(files, &mut self.table, &mut self.queue);
     }
 
     /// When `begin_turn` has something to do by itself.
@@ -191,14 +215,21 @@ impl Ops {
         self.queue.push_back(poll.user_data(key.pack()));
     }
 
-    pub(crate) fn arm_receive(&mut self, file: File, token: u64) {
+    pub(crate) fn arm_receive(&mut self, file: File, token: u64, once: Option<NonZeroU32>) {
         let Some(entry) = self.files.get_mut(file) else {
             return;
         };
         debug_assert!(entry.receive.is_none());
-        let key = self.table.insert(Op::Receive { file, token });
+        let key = self.table.insert(Op::Receive { file, token, once });
         entry.receive = Some(key);
-        let receive = opcode::RecvMulti::new(types::Fixed(file.slot), buffers::GROUP).build();
+        let socket = types::Fixed(file.slot);
+        let receive = match once {
+            None => opcode::RecvMulti::new(socket, buffers::GROUP).build(),
+            Some(bytes_max) => opcode::Recv::new(socket, ptr::null_mut(), bytes_max.get())
+                .buf_group(buffers::GROUP)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT),
+        };
         self.queue.push_back(receive.user_data(key.pack()));
     }
 
@@ -236,7 +267,7 @@ impl Ops {
         }
     }
 
-    fn cancel(&mut self, key: Key) {
+    pub(crate) fn cancel(&mut self, key: Key) {
         self.queue.push_back(cancel_entry(key));
     }
 }

@@ -189,6 +189,8 @@ impl Ring {
         if let Some(listener) = self.ops.accepts.newly_full() {
             self.driver.inbox.push_back(Reaped::Full { listener });
         }
+        let refused = self.ops.connects.refused.drain(..);
+        (self.driver.inbox).extend(refused.map(|token| Reaped::Refused { token }));
         let mut batch = Batch::new(&mut self.sends, &mut self.driver, &mut self.ops);
         fill(&mut batch);
         batch.filled();

@@ -1,15 +1,45 @@
-//! A ring that is dropped leaves nothing behind: no descriptor, no connection, no listener.
+//! A ring that is dropped leaves nothing behind: no descriptor, no connection, no listener. Nor does a connect that failed.
 
 mod harness;
 
-use std::{fs, io::Read, time::Duration};
+use std::{
+    fs,
+    io::Read,
+    net::SocketAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
-use funnel_uring::net::ensure_free;
-use harness::{SMALL, Shard};
+use funnel_uring::{RingConfig, net::ensure_free};
+use harness::{SMALL, Shard, refusing, silent};
+
+/// Who counts the process's descriptors must be alone in it.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Sockets of this machine that wait for an answer to their SYN from `target`.
+fn waiting_for(target: SocketAddr) -> usize {
+    let SocketAddr::V4(target) = target else {
+        panic!("looks for IPv4 only")
+    };
+    let ip = u32::from_ne_bytes(target.ip().octets());
+    let remote_and_state = format!(" {ip:08X}:{:04X} 02 ", target.port());
+    fs::read_to_string("/proc/net/tcp")
+        .unwrap()
+        .lines()
+        .filter(|line| line.contains(&remote_and_state))
+        .count()
+}
 
 #[test]
 fn a_dropped_ring_closes_everything_it_held() {
-    let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let _alone = alone();
     let before = descriptors();
     let mut clients = Vec::new();
     let mut address = None;
@@ -37,4 +67,81 @@ fn a_dropped_ring_closes_everything_it_held() {
     drop(clients);
     assert_eq!(descriptors(), before);
     ensure_free(address.unwrap()).expect("the listener is gone with its ring");
+}
+
+#[test]
+fn a_refused_connect_leaves_nothing_behind() {
+    const CONNECTS: usize = 50;
+    let _alone = alone();
+    let (_refuses, target) = refusing();
+    let mut shard = Shard::without_listener(RingConfig {
+        files: CONNECTS as u32,
+        ..SMALL
+    });
+    let before = descriptors();
+    for _ in 0..3 {
+        for token in 0..=CONNECTS as u64 {
+            shard.connect(None, target, token);
+        }
+        shard.until("all outcomes", |shard| shard.told.len() == CONNECTS + 1);
+        assert_eq!(shard.failed(libc::ECONNREFUSED), CONNECTS);
+        assert_eq!(shard.failed(libc::ENFILE), 1, "one too many");
+        assert_eq!(shard.ring.ops().files_used(), 0);
+        assert_eq!(descriptors(), before);
+        shard.told.clear();
+    }
+}
+
+#[test]
+fn a_connection_of_ours_holds_no_descriptor() {
+    let _alone = alone();
+    let mut shard = Shard::new(SMALL);
+    let before = descriptors();
+    for token in 0..20 {
+        let target = shard.address;
+        shard.connect(None, target, token);
+    }
+    shard.until("both ends of all", |shard| shard.told.len() == 40);
+    assert_eq!(descriptors(), before);
+}
+
+#[test]
+fn a_ring_can_be_dropped_while_connects_wait() {
+    const CONNECTS: usize = 300;
+    let _alone = alone();
+    let (_silent, target) = silent();
+    let before = descriptors();
+    // Dropped before the sockets are in the table, before they are told to connect, and while they wait.
+    for turns in [0, 1, 2, 10] {
+        let mut shard = Shard::without_listener(RingConfig {
+            files: 512,
+            ..SMALL
+        });
+        for token in 0..CONNECTS as u64 {
+            shard.connect(None, target, token);
+        }
+        for _ in 0..turns {
+            shard.turn(Duration::from_millis(2));
+        }
+        if turns > 1 {
+            assert!(shard.told.len() < 10, "{:?}", shard.told);
+            assert!(
+                waiting_for(target) > CONNECTS - 10,
+                "the test is about that"
+            );
+        }
+        let dropped = Instant::now();
+        drop(shard);
+        assert!(
+            dropped.elapsed() < Duration::from_secs(1),
+            "no operation outlived the patience: {:?}",
+            dropped.elapsed()
+        );
+        assert_eq!(descriptors(), before, "after {turns} turns");
+        let give_up = Instant::now() + Duration::from_secs(5);
+        while waiting_for(target) > 0 {
+            assert!(Instant::now() < give_up, "sockets still wait for an answer");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 }

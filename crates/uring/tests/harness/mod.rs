@@ -7,9 +7,10 @@ use std::{
 };
 
 use funnel_uring::{
-    Batch, Completion, File, Ring, RingConfig,
-    net::{ListenOptions, listener},
+    Attempt, Batch, Completion, File, Ring, RingConfig,
+    net::{ClientOptions, ListenOptions, client_socket, listener},
 };
+use socket2::{Domain, Socket, Type};
 
 /// Token of the harness's listener.
 pub const LISTENER: u64 = 99;
@@ -21,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub enum Told {
     Accepted(File, SocketAddr),
     AcceptFailed(i32),
+    Connected(u64, File),
+    ConnectFailed(u64, i32),
     Received(u64, Vec<u8>),
     Ended(u64, i32),
     Writable(u64),
@@ -61,6 +64,38 @@ impl Shard {
             address,
             told: Vec::new(),
         }
+    }
+
+    /// A shard that only connects; its address is nobody's.
+    pub fn without_listener(config: RingConfig) -> Shard {
+        Shard {
+            ring: Ring::new(config).unwrap(),
+            address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            told: Vec::new(),
+        }
+    }
+
+    /// Asks for a connection of ours.
+    pub fn connect(&mut self, source: Option<IpAddr>, target: SocketAddr, token: u64) -> Attempt {
+        let socket = client_socket(source, target, &ClientOptions::default()).unwrap();
+        self.ring.ops().connect(socket, target, token)
+    }
+
+    /// Waits for the next connection of ours and takes it from what was told.
+    pub fn connected(&mut self) -> File {
+        let is_it = |told: &Told| matches!(told, Told::Connected(..));
+        self.until("a connect", |shard| shard.told.iter().any(is_it));
+        let at = self.told.iter().position(is_it).unwrap();
+        let Told::Connected(_, file) = self.told.remove(at) else {
+            unreachable!()
+        };
+        file
+    }
+
+    /// How many connects failed with `errno` so far.
+    pub fn failed(&self, errno: i32) -> usize {
+        let is_it = |told: &&Told| matches!(told, Told::ConnectFailed(_, e) if *e == errno);
+        self.told.iter().filter(is_it).count()
     }
 
     /// A client with bounded patience; the kernel connects it before the ring accepts.
@@ -160,12 +195,31 @@ pub fn own(completion: Completion<'_>) -> Told {
             Told::Accepted(file, peer)
         }
         Completion::AcceptFailed { errno, .. } => Told::AcceptFailed(errno),
+        Completion::Connected { token, file } => Told::Connected(token, file),
+        Completion::ConnectFailed { token, errno } => Told::ConnectFailed(token, errno),
         Completion::Received { token, bytes } => Told::Received(token, bytes.to_vec()),
         Completion::ReceiveEnded { token, result } => Told::Ended(token, result),
         Completion::Writable { token } => Told::Writable(token),
         Completion::Sent { token, result } => Told::Sent(token, result),
         Completion::DoorbellRang => Told::Bell,
     }
+}
+
+/// An address that refuses connections as long as the socket lives: bound, but nobody listens.
+pub fn refusing() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket
+        .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+        .unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
+/// An address where the first one or two are connected and all others wait in SYN_SENT: the backlog is full and nobody accepts.
+pub fn silent() -> (Socket, SocketAddr) {
+    let (socket, address) = refusing();
+    socket.listen(0).unwrap();
+    (socket, address)
 }
 
 /// Bytes that tell where they belong.
