@@ -53,7 +53,8 @@ struct Slot {
 
 /// ```text
 /// Free ──connect──▶ Installing ──in the table──▶ Connecting ──connected──▶ Free
-///                       └──▶ Free      └──cancelled──▶ Closing ◀──failed──┘      Closing ──close done──▶ Free
+///                    │      └──though cancelled──▶ Closing ◀──failed──┘
+///                    └──no room──▶ Free                └──close done──▶ Free
 /// ```
 #[derive(Debug)]
 enum Stage {
@@ -83,7 +84,8 @@ struct Lent {
 impl Ops {
     /// Connects a TCP socket of the caller's making (`net::client_socket`) to `address`, whose family must be the socket's. Ends with one
     /// `Completion::Connected` or, the slot being free again, `Completion::ConnectFailed`. ENFILE: `RingConfig::files` are all in use,
-    /// or kept for armed accepts. The socket's ordinary descriptor is held until the drain after the next turn, not longer.
+    /// or kept for armed accepts. The socket's ordinary descriptor is held until the drain after the next turn, not longer, so that
+    /// many connects are best spread over turns; a server's backlog wants that too.
     /// How long a silent peer is waited for is the socket's affair (TCP_USER_TIMEOUT, TCP_SYNCNT) or the caller's
     /// ([`Ops::cancel_connect`]).
     pub fn connect(&mut self, socket: Socket, address: SocketAddr, token: u64) -> Attempt {
@@ -91,8 +93,6 @@ impl Ops {
             self.connects.refused.push_back(token);
             return Attempt::VOID;
         }
-        // A ring fails operations on O_NONBLOCK descriptors with EAGAIN instead of waiting. If this should fail, the connect does.
-        let _ = socket.set_nonblocking(false);
         let attempt = self.connects.begin(socket, address, token);
         let key = self.table.insert(Op::Install { slot: attempt.slot });
         let install = self.connects.install_entry(attempt.slot);

@@ -1,31 +1,37 @@
-//! In steady state a turn makes no heap operation.
+//! In steady state a turn makes no heap operation, nor does a connect.
 
 mod harness;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
     io::{Read, Write},
-    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
-use funnel_uring::{Completion, File, Ring, RingConfig};
+use funnel_uring::{
+    Completion, File, Ring, RingConfig,
+    net::{ClientOptions, client_socket},
+};
 use harness::{SMALL, Shard, pattern};
 
 struct Counting;
 
-static HEAP_OPERATIONS: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    /// Of this thread: what the test runner or another test does is not counted.
+    static HEAP_OPERATIONS: Cell<u64> = const { Cell::new(0) };
+}
 
 // SAFETY: everything is passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HEAP_OPERATIONS.fetch_add(1, Ordering::Relaxed);
+        HEAP_OPERATIONS.set(HEAP_OPERATIONS.get() + 1);
         // SAFETY: the caller keeps `GlobalAlloc`'s contract, which is the system's.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        HEAP_OPERATIONS.fetch_add(1, Ordering::Relaxed);
+        HEAP_OPERATIONS.set(HEAP_OPERATIONS.get() + 1);
         // SAFETY: as above.
         unsafe { System.dealloc(place, layout) }
     }
@@ -86,9 +92,9 @@ fn a_turn_of_a_busy_shard_leaves_the_heap_alone() {
             client.write_all(b"I am here").unwrap();
         }
         doorbell.ring();
-        let before = HEAP_OPERATIONS.load(Ordering::Relaxed);
+        let before = HEAP_OPERATIONS.get();
         busy_turn(&mut shard.ring, &files, &media, &mut tally);
-        let made = HEAP_OPERATIONS.load(Ordering::Relaxed) - before;
+        let made = HEAP_OPERATIONS.get() - before;
         if round >= 20 {
             assert_eq!(made, 0, "round {round}");
         }
@@ -101,4 +107,60 @@ fn a_turn_of_a_busy_shard_leaves_the_heap_alone() {
         tally.received > 190 * PLAYERS && tally.writable > 100 * PLAYERS && tally.rang > 100,
         "everything took part"
     );
+}
+
+/// Connects the shard to itself, sends a word each way of which a piece is read, and closes everything.
+fn busy_round_of_connects(shard: &mut Shard, ours: &mut Vec<File>, theirs: &mut Vec<File>) {
+    let (connections, mut pieces) = (ours.capacity(), 0);
+    ours.clear();
+    theirs.clear();
+    for token in 0..connections as u64 {
+        let socket = client_socket(None, shard.address, &ClientOptions::default()).unwrap();
+        shard.ring.ops().connect(socket, shard.address, token);
+    }
+    let word = *b"word";
+    let mut greeted = 0;
+    while pieces < connections || shard.ring.ops().files_used() > 0 {
+        let now = Instant::now();
+        let wait = now + Duration::from_millis(1);
+        shard.ring.turn(Some(wait), now, |batch| {
+            for &file in &ours[greeted..] {
+                batch.send(file, 0, [&word[..]]);
+            }
+            greeted = ours.len();
+        });
+        shard.ring.drain(|completion, ops| match completion {
+            Completion::Connected { file, .. } => ours.push(file),
+            Completion::Accepted { file, .. } => {
+                ops.receive_some(file, theirs.len() as u64, 3);
+                theirs.push(file);
+            }
+            Completion::Received { token, bytes } => {
+                assert_eq!(bytes, b"wor");
+                ops.abort(theirs[token as usize]);
+                pieces += 1;
+                if pieces == connections {
+                    ours.iter().for_each(|&file| ops.abort(file));
+                }
+            }
+            Completion::Sent { result: 4, .. } => {}
+            other => panic!("{other:?}"),
+        });
+    }
+}
+
+#[test]
+fn connecting_again_leaves_the_heap_alone() {
+    const CONNECTIONS: usize = 20;
+    let mut shard = Shard::new(SMALL);
+    let mut ours = Vec::with_capacity(CONNECTIONS);
+    let mut theirs = Vec::with_capacity(CONNECTIONS);
+    for round in 0..40 {
+        let before = HEAP_OPERATIONS.get();
+        busy_round_of_connects(&mut shard, &mut ours, &mut theirs);
+        let made = HEAP_OPERATIONS.get() - before;
+        if round >= 10 {
+            assert_eq!(made, 0, "round {round}");
+        }
+    }
 }

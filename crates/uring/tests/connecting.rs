@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use funnel_uring::{RingConfig, net::ListenOptions};
+use funnel_uring::{
+    RingConfig,
+    net::{ClientOptions, ListenOptions, client_socket},
+};
 use harness::{SMALL, Shard, Told, refusing, silent};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -173,8 +176,7 @@ fn a_connect_can_be_given_up() {
 #[test]
 fn a_socket_of_another_family_is_refused_by_the_kernel() {
     let mut shard = Shard::without_listener(SMALL);
-    let options = funnel_uring::net::ClientOptions::default();
-    let socket = funnel_uring::net::client_socket(None, ANY_PORT, &options).unwrap();
+    let socket = client_socket(None, ANY_PORT, &ClientOptions::default()).unwrap();
     let target = SocketAddr::from((Ipv6Addr::LOCALHOST, 1));
     shard.ring.ops().connect(socket, target, 1);
     shard.until("the refusal", |shard| {
