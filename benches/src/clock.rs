@@ -8,13 +8,25 @@ use std::time::Duration;
 /// # Panics
 /// On a system without the clock.
 pub fn thread_cpu() -> Duration {
+    cpu(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// The same of all threads of this process.
+///
+/// # Panics
+/// On a system without the clock.
+pub fn process_cpu() -> Duration {
+    cpu(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn cpu(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: `time` is a valid timespec that lives over the call.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    assert_eq!(failed, 0, "Linux has CLOCK_THREAD_CPUTIME_ID");
+    let failed = unsafe { libc::clock_gettime(clock, &mut time) };
+    assert_eq!(failed, 0, "Linux has both clocks");
     // Neither is negative.
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

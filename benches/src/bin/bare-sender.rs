@@ -1,0 +1,68 @@
+//! The kernel's floor as a program: see `funnel_benches::bare`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Parser;
+use funnel_benches::bare::{Counts, Options, Senders};
+use funnel_benches::clock;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// Sends marked ASF packets to everybody who asks, and does nothing else: the floor under every streaming server.
+#[derive(Parser)]
+#[command(name = "bare-sender", version, max_term_width = 110, after_help = EXAMPLE)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().options) {
+        Ok(counts) => {
+            tell(&counts);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("bare-sender: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(options: Options) -> Result<Counts, Box<dyn std::error::Error>> {
+    // Every connection by sendmsg is a descriptor; where the limit cannot be raised, fewer come in.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let senders = Senders::new(options)?;
+    println!("http://{}/", senders.address);
+    Ok(senders.run(&stop)?)
+}
+
+fn tell(counts: &Counts) {
+    let Counts {
+        connections,
+        sends,
+        packets,
+        bytes,
+        short,
+        lost,
+        late_max,
+    } = counts;
+    let cpu = clock::process_cpu().as_secs_f64();
+    println!(
+        "{connections} connections; {sends} sends, {packets} packets, {bytes} bytes; {short} sends cut short, {lost} packets \
+         lost; latest visit {:.1} ms late; CPU {cpu:.2} s, {:.2} µs a send",
+        late_max.as_secs_f64() * 1e3,
+        cpu * 1e6 / (*sends).max(1) as f64,
+    );
+}
+
+const EXAMPLE: &str = "\
+Prints its address, and at SIGINT or SIGTERM what it has sent. Example:
+  taskset -c 0 bare-sender --listen 127.0.0.1:8000 &
+  funnel-load http://127.0.0.1:8000/ --viewers 10000 --server-pid $!";
