@@ -1,4 +1,4 @@
-//! Sources of channels: files, the built-in demo, child processes that write ASF.
+//! Sources of channels: files, the built-in demo, child processes that write ASF, marked packets for load tests.
 //!
 //! One thread on tokio-uring reads them all, one task a channel, and is the only writer of the channels' logs. What comes in is cut
 //! (`funnel_asf::Deframer`), repaired once (`funnel_asf::Normaliser`) and published (`funnel_channel::Publisher`); what viewers get
@@ -8,7 +8,8 @@
 //! ```text
 //! file, demo ─ Cutter ─┐                                  ┌─ Pace (files)   ┐
 //!                      ├─► Feed: header → epoch, packet → ┤                 ├─► channel log
-//! command ── Deframer ─┘        Normaliser, Spread        └─ held (viewers) ┘
+//! command ── Deframer ─┤        Normaliser, Spread        ├─ held (viewers) ┤
+//! probe ── Mark ───────┘                                  └─ due times ─────┘
 //! ```
 //!
 //! Invariants worth naming:
@@ -28,6 +29,7 @@ mod grace;
 mod inspect;
 mod lines;
 mod pace;
+mod probe;
 mod runtime;
 mod spread;
 mod wants;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use funnel_asf::Probe;
 use funnel_channel::Channel;
 use tokio::sync::watch;
 use tracing::error;
@@ -15,7 +16,7 @@ use tracing::error;
 use crate::{
     command::{self, Patience},
     feed::Feed,
-    file,
+    file, probe,
     wants::Wants,
 };
 
@@ -64,6 +65,8 @@ pub enum Source {
         /// Program and arguments. It runs in a process group of its own.
         run: Vec<String>,
     },
+    /// Marked packets for load tests, made here at their due times.
+    Probe(Probe),
 }
 
 /// Why ingest cannot start.
@@ -219,6 +222,12 @@ async fn run_source(spec: SourceSpec, timing: Timing, mut stop: Stop) {
             let player = file::Player::new(file::Origin::Memory(bytes), looped, 1.0);
             tokio::select! {
                 () = player.run(feed, wants) => {}
+                () = stop.stopped() => {}
+            }
+        }
+        Source::Probe(probe) => {
+            tokio::select! {
+                () = probe::run(probe, spec.file_id, feed, wants) => {}
                 () = stop.stopped() => {}
             }
         }
