@@ -70,6 +70,8 @@ pub struct Server {
     pub workers: usize,
     /// Host name or address that links name, without port and without brackets; `None` = the machine's own name.
     pub public_host: Option<String>,
+    /// Tell who asks that load tests are welcome.
+    pub allow_load_test: bool,
 }
 
 /// `[listen]`: where players connect.
@@ -162,15 +164,23 @@ pub enum SourceConfig {
         /// against the configuration file's folder; one without was found in PATH at load.
         run: Vec<String>,
     },
+    /// Marked packets, made for load tests; there is nothing to see or hear.
+    Probe {
+        /// Rate of the ASF packets, bit/s, 8000–1000000000.
+        bits_per_second: u32,
+        /// Size of every packet, 256–64000. That a packet comes at least once a second is for who makes them to check.
+        packet_bytes: u32,
+    },
 }
 
 impl SourceConfig {
-    /// The value of the key `kind`: `demo`, `file` or `command`.
+    /// The value of the key `kind`: `demo`, `file`, `command` or `probe`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Demo => "demo",
             Self::File { .. } => "file",
             Self::Command { .. } => "command",
+            Self::Probe { .. } => "probe",
         }
     }
 }

@@ -36,14 +36,26 @@ pub struct Facts {
 pub struct ChannelFacts {
     /// As configured.
     pub name: String,
-    /// `demo`, `file` or `command`.
+    /// `demo`, `file`, `command` or `probe`.
     pub kind: &'static str,
+    /// What it is on air for.
+    pub purpose: Purpose,
     /// When the source's clock starts.
     pub start: Start,
     /// bit/s; `None` until the source has given its header.
     pub bit_rate: Option<u32>,
     /// What players will show.
     pub title: Option<String>,
+}
+
+/// What a channel is on air for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Purpose {
+    /// To be played.
+    #[default]
+    Show,
+    /// To be load tested: there is nothing to see or hear.
+    LoadTest,
 }
 
 /// Lines of the screen at most.
@@ -146,35 +158,62 @@ fn condition(channel: &ChannelFacts) -> String {
         .filter(|title| !title.is_empty())
         .map(|title| format!("  “{title}”"))
         .unwrap_or_default();
-    format!("{rate}{state}{title}")
+    let purpose = match channel.purpose {
+        Purpose::Show => "",
+        Purpose::LoadTest => ", to be load tested",
+    };
+    format!("{rate}{state}{purpose}{title}")
 }
 
 fn play(screen: &mut Screen, facts: &Facts) {
+    let shows = to_paste(facts, Purpose::Show, &PLAYERS);
+    let load_tests = to_paste(facts, Purpose::LoadTest, &LOAD_TESTER);
+    if shows.is_empty() && load_tests.is_empty() {
+        return;
+    }
+    screen.gap();
+    for (name, lines) in [("play", shows), ("load test", load_tests)] {
+        for (index, line) in lines.iter().enumerate() {
+            screen.whole_field(if index == 0 { name } else { "" }, line);
+        }
+    }
+}
+
+/// The lines that open the first channel for `purpose` whose lines fit, or the first of all; none without such a channel.
+fn to_paste(facts: &Facts, purpose: Purpose, programs: &[(&str, &str)]) -> Vec<String> {
     let port = facts.mms.first().map_or(MMS_PORT, SocketAddr::port);
-    let lines = |name: &str| {
-        [("ffplay", "mmst"), ("vlc", "mms"), ("mplayer", "mms")].map(|(player, scheme)| {
-            let url = url(scheme, &facts.host, port, name);
+    let lines = |channel: &ChannelFacts| -> Vec<String> {
+        let line = |(program, scheme): &(&str, &str)| {
+            let url = url(scheme, &facts.host, port, &channel.name);
             // Shells take brackets for a pattern.
             if url.contains('[') {
-                format!("{player} '{url}'")
+                format!("{program} '{url}'")
             } else {
-                format!("{player} {url}")
+                format!("{program} {url}")
             }
-        })
+        };
+        programs.iter().map(line).collect()
     };
-    let fits = |name: &&ChannelFacts| {
-        lines(&name.name)
+    let fits = |lines: &Vec<String>| {
+        lines
             .iter()
             .all(|line| line.chars().count() + FIELD_COLUMNS <= COLUMNS_MAX)
     };
-    let Some(channel) = facts.channels.iter().find(fits).or(facts.channels.first()) else {
-        return;
-    };
-    screen.gap();
-    for (index, line) in lines(&channel.name).iter().enumerate() {
-        screen.whole_field(if index == 0 { "play" } else { "" }, line);
+    let mut all = facts
+        .channels
+        .iter()
+        .filter(|channel| channel.purpose == purpose)
+        .map(lines);
+    let first = all.next().unwrap_or_default();
+    if fits(&first) {
+        return first;
     }
+    all.find(fits).unwrap_or(first)
 }
+
+/// Programs and the scheme under which each finds MMS over TCP.
+const PLAYERS: [(&str, &str); 3] = [("ffplay", "mmst"), ("vlc", "mms"), ("mplayer", "mms")];
+const LOAD_TESTER: [(&str, &str); 1] = [("funnel-load", "mms")];
 
 fn settings(facts: &Facts) -> String {
     match &facts.config_file {
@@ -326,6 +365,7 @@ mod tests {
             channels: vec![ChannelFacts {
                 name: "demo".to_owned(),
                 kind: "demo",
+                purpose: Purpose::Show,
                 start: Start::Always,
                 bit_rate: Some(299_200),
                 title: Some("funnel demo".to_owned()),
@@ -361,6 +401,7 @@ stop       Ctrl-C ends every session properly; a second one stops at once
         let channel = |name: &str, kind, start, bit_rate, title: Option<&str>| ChannelFacts {
             name: name.to_owned(),
             kind,
+            purpose: Purpose::Show,
             start,
             bit_rate,
             title: title.map(str::to_owned),
@@ -404,6 +445,42 @@ warning    channel loop: packets of 5,980 bytes are above the MTU; players behin
     }
 
     #[test]
+    fn a_probe_channel_is_for_the_load_tester() {
+        let probe = ChannelFacts {
+            name: "probe".to_owned(),
+            kind: "probe",
+            purpose: Purpose::LoadTest,
+            bit_rate: Some(300_000),
+            ..ChannelFacts::default()
+        };
+        let mut facts = demo();
+        facts.channels.insert(0, probe.clone());
+        let both = screen(&facts);
+        assert!(
+            both.contains(
+                "\
+channels   probe  probe   300 kb/s  on air, to be load tested
+           demo   demo    300 kb/s  on air  “funnel demo”
+
+play       ffplay mmst://studio/demo
+           vlc mms://studio/demo
+           mplayer mms://studio/demo
+load test  funnel-load mms://studio/probe
+
+"
+            ),
+            "{both}"
+        );
+        facts.channels = vec![probe];
+        let alone = screen(&facts);
+        assert!(
+            alone.contains("\n\nload test  funnel-load mms://studio/probe\n\n"),
+            "{alone}"
+        );
+        assert!(!alone.contains("ffplay"), "{alone}");
+    }
+
+    #[test]
     fn the_host_for_links_is_the_best_known() {
         let any = [address("0.0.0.0:1755")];
         let one = [address("[::1]:1755")];
@@ -423,9 +500,10 @@ warning    channel loop: packets of 5,980 bytes are above the MTU; players behin
             listens in 0usize..12,
         ) {
             let channel = |name| ChannelFacts { name, kind: "command", title: Some("t".repeat(300)), ..ChannelFacts::default() };
+            let probe = ChannelFacts { purpose: Purpose::LoadTest, kind: "probe", ..channel("p".to_owned()) };
             let facts = Facts {
-                // One name that fits, so that no line to paste is too long.
-                channels: std::iter::once("x".to_owned()).chain(names).map(channel).collect(),
+                // Names that fit, so that no line to paste is too long.
+                channels: std::iter::once("x".to_owned()).chain(names).map(channel).chain([probe]).collect(),
                 mms: vec![address("[2001:db8::1234:5678:9abc:def0]:17550"); listens],
                 warnings,
                 ..demo()

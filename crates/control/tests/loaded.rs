@@ -29,6 +29,7 @@ fn every_key_arrives() {
         [server]
         workers = 3
         public_host = "[2001:db8::7]"
+        allow_load_test = true
         [defaults]
         train_ms = 50
         log_bytes_max = "1.5 GiB"
@@ -56,6 +57,10 @@ fn every_key_arrives() {
         source = { kind = "file", path = "film.wmv", loop = false, speed = 4 }
         [channels.demo.source]
         kind = "demo"
+        [channels.marks.source]
+        kind = "probe"
+        bits_per_second = "2.5 Mb/s"
+        packet_bytes = 1000
         "#,
     );
     let config = loaded.check(Vec::new()).expect("no faults");
@@ -69,6 +74,7 @@ fn every_key_arrives() {
         (config.server.workers, config.server.public_host.as_deref()),
         (3, Some("2001:db8::7"))
     );
+    assert!(config.server.allow_load_test);
     assert_eq!(config.log.level, LogLevel::Debug);
     let limits = config::Limits {
         viewers: 1,
@@ -81,8 +87,8 @@ fn every_key_arrives() {
     };
     assert_eq!(config.limits, limits);
 
-    let [film, demo] = config.channels.as_slice() else {
-        panic!("two channels, not {:?}", config.channels)
+    let [film, demo, marks] = config.channels.as_slice() else {
+        panic!("three channels, not {:?}", config.channels)
     };
     let path = folder.path().join("film.wmv");
     let expected = config::ChannelConfig {
@@ -113,6 +119,11 @@ fn every_key_arrives() {
         *demo,
         config::ChannelConfig::new("demo", SourceConfig::Demo, own)
     );
+    let probe = SourceConfig::Probe {
+        bits_per_second: 2_500_000,
+        packet_bytes: 1000,
+    };
+    assert_eq!(marks.source, probe);
 }
 
 #[test]

@@ -41,8 +41,8 @@ fn what_is_switched_off_works_when_switched_on() {
         .expect("the examples have no faults");
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
 
-    let [demo, film, news] = config.channels.as_slice() else {
-        panic!("three channels, not {:?}", config.channels)
+    let [demo, film, news, probe] = config.channels.as_slice() else {
+        panic!("four channels, not {:?}", config.channels)
     };
     assert_eq!(
         (demo.title.as_deref(), demo.author.as_deref()),
@@ -67,6 +67,9 @@ fn what_is_switched_off_works_when_switched_on() {
         ),
         ("Evening News", "ffmpeg", Some("-"))
     );
+    let SourceConfig::Probe { .. } = &probe.source else {
+        panic!("{:?}", probe.source)
+    };
     assert_eq!(
         config.server.public_host.as_deref(),
         Some("live.example.org")
@@ -83,8 +86,11 @@ fn defaults_of_keys_that_are_switched_off_are_the_programs() {
     };
     let all = switched_on();
     let (_folder, mut given) = load_switched_on(&all);
-    let (_other_folder, mut absent) =
-        load_switched_on(&without(&without(&all, "loop ="), "speed ="));
+    let optional = ["loop =", "speed =", "bits_per_second =", "packet_bytes ="];
+    let few = optional
+        .iter()
+        .fold(all.clone(), |text, key| without(&text, key));
+    let (_other_folder, mut absent) = load_switched_on(&few);
     let film = |loaded: &mut Loaded| match &loaded.check(Vec::new()).expect("no faults").channels[1]
         .source
     {
@@ -92,6 +98,13 @@ fn defaults_of_keys_that_are_switched_off_are_the_programs() {
         other => panic!("{other:?}"),
     };
     assert_eq!(film(&mut given), film(&mut absent));
+    let probe = |loaded: &mut Loaded| {
+        loaded.check(Vec::new()).expect("no faults").channels[3]
+            .source
+            .clone()
+    };
+    assert_eq!(probe(&mut given).kind(), "probe");
+    assert_eq!(probe(&mut given), probe(&mut absent));
 
     // The numbers shown again inside a channel are the same as in [defaults].
     let channel = &given.config.channels[0];

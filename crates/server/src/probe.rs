@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use funnel_asf::probe::is_probe;
 use funnel_asf::{Header, Stream, StreamKind};
+use funnel_session::allows_load_test;
 use funnel_session::client::{CloseReason, Event, Options, Stage};
 use funnel_session::url::Url;
 use serde::Serialize;
@@ -101,6 +103,10 @@ struct Report {
     header_bytes: usize,
     bit_rate: u32,
     preroll_ms: u32,
+    /// The channel exists to be load tested.
+    probe_channel: bool,
+    /// The server says that load tests are welcome.
+    allows_load_test: bool,
     streams: Vec<StreamReport>,
 }
 
@@ -134,6 +140,8 @@ impl Report {
             header_bytes: header.bytes().len(),
             bit_rate: header.bit_rate(),
             preroll_ms: header.preroll_ms(),
+            probe_channel: is_probe(header).is_some(),
+            allows_load_test: answers.product.as_deref().is_some_and(allows_load_test),
             streams: header.streams().iter().map(StreamReport::new).collect(),
         }
     }
@@ -163,6 +171,12 @@ impl Report {
                 self.packet_bytes, self.preroll_ms
             ),
         );
+        if self.probe_channel {
+            field(
+                "purpose",
+                "a probe channel: to be load tested, nothing to see or hear",
+            );
+        }
         field("header", &format!("{} bytes", self.header_bytes));
         for stream in &self.streams {
             field(&format!("stream {}", stream.number), &stream.text());
@@ -263,12 +277,14 @@ mod tests {
         assert_eq!(
             keys(&json),
             [
+                "allows_load_test",
                 "author",
                 "bit_rate",
                 "header_bytes",
                 "live",
                 "packet_bytes",
                 "preroll_ms",
+                "probe_channel",
                 "product",
                 "server_version",
                 "streams",

@@ -12,12 +12,14 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use funnel_asf::Probe;
 use funnel_channel::{Channel, ChannelOptions};
 use funnel_control::config::{ChannelConfig, Config, SourceConfig, Start};
 use funnel_control::directory::Directory;
-use funnel_control::startup::{self, ChannelFacts, Facts};
+use funnel_control::startup::{self, ChannelFacts, Facts, Purpose};
 use funnel_engine::{Admission, AdmissionLimits};
 use funnel_ingest::{Ingest, Source, SourceSpec};
+use funnel_session::LOAD_TEST_TOKEN;
 use funnel_uring::Caps;
 use funnel_uring::net::ListenOptions;
 use tracing::{error, info, warn};
@@ -95,6 +97,12 @@ fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> 
         .map(|channel| channel_of(channel, settings.workers))
         .collect();
     let services = Arc::new(services(settings, &channels)?);
+    let specs = config
+        .channels
+        .iter()
+        .zip(&channels)
+        .map(|(channel, shared)| source_of(channel, shared))
+        .collect::<Result<Vec<_>, _>>()?;
     let cores = machine::cores();
     let mut shards = Vec::new();
     for (index, listeners) in listeners.of_workers.into_iter().enumerate() {
@@ -107,12 +115,7 @@ fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> 
         };
         shards.push(shard::start(plan).map_err(Failure::fault)?);
     }
-    let specs = config
-        .channels
-        .iter()
-        .zip(&channels)
-        .map(|(channel, shared)| source_of(channel, shared));
-    let ingest = funnel_ingest::spawn(specs.collect()).map_err(Failure::fault)?;
+    let ingest = funnel_ingest::spawn(specs).map_err(Failure::fault)?;
     Ok(Running {
         shards,
         ingest,
@@ -157,7 +160,8 @@ fn services(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Services, 
         directory: Directory::new(configured.iter().zip(channels).map(entry))
             .map_err(Failure::fault)?,
         settings: Arc::new(funnel_session::server::Settings {
-            product: concat!("funnel/", env!("CARGO_PKG_VERSION")).to_owned(),
+            version_info: version_info(settings.config.server.allow_load_test),
+            product: PRODUCT.to_owned(),
             handshake: seconds(limits.handshake_seconds),
             idle: seconds(limits.idle_seconds),
             ..Default::default()
@@ -172,6 +176,18 @@ fn services(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Services, 
     })
 }
 
+/// What every viewer's program is told about this one: nothing, unless load tests are welcome.
+fn version_info(allow_load_test: bool) -> String {
+    if allow_load_test {
+        format!("{PRODUCT} {LOAD_TEST_TOKEN}")
+    } else {
+        String::new()
+    }
+}
+
+/// Name and version, as programs are told.
+const PRODUCT: &str = concat!("funnel/", env!("CARGO_PKG_VERSION"));
+
 fn tuning_of(channel: &ChannelConfig) -> Tuning {
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     Tuning {
@@ -184,7 +200,7 @@ fn tuning_of(channel: &ChannelConfig) -> Tuning {
     }
 }
 
-fn source_of(channel: &ChannelConfig, shared: &Arc<Channel>) -> SourceSpec {
+fn source_of(channel: &ChannelConfig, shared: &Arc<Channel>) -> Result<SourceSpec, Failure> {
     let source = match &channel.source {
         SourceConfig::Demo => Source::Demo {
             bytes: DEMO,
@@ -200,8 +216,12 @@ fn source_of(channel: &ChannelConfig, shared: &Arc<Channel>) -> SourceSpec {
             speed: *speed,
         },
         SourceConfig::Command { run } => Source::Command { run: run.clone() },
+        SourceConfig::Probe {
+            bits_per_second,
+            packet_bytes,
+        } => Source::Probe(Probe::new(*bits_per_second, *packet_bytes).map_err(Failure::fault)?),
     };
-    SourceSpec {
+    Ok(SourceSpec {
         channel: Arc::clone(shared),
         source,
         title: channel.title.clone(),
@@ -210,7 +230,7 @@ fn source_of(channel: &ChannelConfig, shared: &Arc<Channel>) -> SourceSpec {
         log_bytes_max: channel.log_bytes_max,
         source_grace: Duration::from_secs(channel.source_grace_seconds.into()),
         file_id: random_id(),
-    }
+    })
 }
 
 /// std draws the keys of a hash map from the system's random numbers; enough for an id that only has to differ from run to run.
@@ -229,6 +249,10 @@ fn facts(settings: &Settings, addresses: &[SocketAddr]) -> Facts {
         .map(|(channel, media)| ChannelFacts {
             name: channel.name.clone(),
             kind: channel.source.kind(),
+            purpose: match channel.source {
+                SourceConfig::Probe { .. } => Purpose::LoadTest,
+                _ => Purpose::Show,
+            },
             start: channel.start,
             bit_rate: media.bit_rate,
             title: channel.title.clone().or_else(|| media.title.clone()),

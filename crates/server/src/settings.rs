@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use funnel_asf::probe::{Probe, ProbeError};
 use funnel_control::config::{self, ChannelConfig, Config, Fault, Loaded, SourceConfig};
 use funnel_ingest::{InspectError, Inspection, inspect, inspect_bytes};
 use miette::Diagnostic as _;
@@ -124,15 +125,36 @@ fn workers(config: &Config) -> usize {
     }
 }
 
+/// Why a channel's source cannot be served.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error(transparent)]
+    Media(#[from] Box<InspectError>),
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+}
+
+impl From<InspectError> for Unfit {
+    fn from(error: InspectError) -> Self {
+        Self::Media(Box::new(error))
+    }
+}
+
 /// Looks through a channel's media, if it has any yet.
-fn look_at(
-    channel: &ChannelConfig,
-    warnings: &mut Vec<String>,
-) -> Result<Media, Box<InspectError>> {
+fn look_at(channel: &ChannelConfig, warnings: &mut Vec<String>) -> Result<Media, Unfit> {
     let (inspection, looped) = match &channel.source {
         SourceConfig::Demo => (inspect_bytes("the built-in demo", DEMO)?, true),
         SourceConfig::File { path, looped, .. } => (inspect(path)?, *looped),
         SourceConfig::Command { .. } => return Ok(Media::default()),
+        SourceConfig::Probe {
+            bits_per_second,
+            packet_bytes,
+        } => {
+            return Ok(Media::of_probe(&Probe::new(
+                *bits_per_second,
+                *packet_bytes,
+            )?));
+        }
     };
     let log = Duration::from_secs(channel.log_seconds.into());
     warnings.extend(
@@ -144,9 +166,18 @@ fn look_at(
     Ok(Media::of(&inspection))
 }
 
-fn media_fault(loaded: &Loaded, channel: &ChannelConfig, error: &InspectError) -> Fault {
-    const HELP: &str = "an ASF, WMV or WMA file is needed; `ffmpeg -i FILE -c copy -packet_size 1400 NEW.wmv` repairs many";
-    loaded.fault_at(&channel.name, "source.path", error.to_string(), HELP)
+fn media_fault(loaded: &Loaded, channel: &ChannelConfig, error: &Unfit) -> Fault {
+    let (key, help) = match error {
+        Unfit::Media(_) => (
+            "source.path",
+            "an ASF, WMV or WMA file is needed; `ffmpeg -i FILE -c copy -packet_size 1400 NEW.wmv` repairs many",
+        ),
+        Unfit::Probe(_) => (
+            "source.packet_bytes",
+            "smaller packets or more bits: 8 × packet_bytes may be bits_per_second at most",
+        ),
+    };
+    loaded.fault_at(&channel.name, key, error.to_string(), help)
 }
 
 impl Media {
@@ -157,6 +188,14 @@ impl Media {
             packet_bytes: Some(header.packet_bytes()),
             duration_ms: Some(inspection.survey.duration_ms),
             title: Some(header.description().title.clone()).filter(|title| !title.is_empty()),
+        }
+    }
+
+    fn of_probe(probe: &Probe) -> Self {
+        Self {
+            bit_rate: Some(probe.bits_per_second()),
+            packet_bytes: Some(probe.packet_bytes()),
+            ..Self::default()
         }
     }
 }
@@ -220,6 +259,39 @@ mod tests {
             "{all:#?}"
         );
         assert!(faults.faults().iter().all(|fault| fault.span().is_some()));
+    }
+
+    #[test]
+    fn a_probe_is_known_before_it_starts_and_its_limits_are_ours() {
+        let (result, _folder) = read_text(
+            "[channels.p]\nsource = { kind = \"probe\", bits_per_second = \"2 Mb/s\" }\n",
+        );
+        let settings = result.expect("a sound configuration");
+        let known = Media {
+            bit_rate: Some(2_000_000),
+            packet_bytes: Some(1444),
+            ..Media::default()
+        };
+        assert_eq!(settings.media, [known]);
+        // What the configuration lets through must be what can be made, but for the rule about both numbers together.
+        for (bits_per_second, packet_bytes) in
+            [(8_000, 256), (1_000_000_000, 256), (1_000_000_000, 64_000)]
+        {
+            assert!(Probe::new(bits_per_second, packet_bytes).is_ok());
+        }
+        let (result, _folder) = read_text(
+            "[channels.p]\nsource = { kind = \"probe\", bits_per_second = 8000, packet_bytes = 1444 }\n",
+        );
+        let Err(Failure::Config(faults)) = result else {
+            panic!("accepted");
+        };
+        let all: Vec<String> = faults.faults().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            all,
+            [
+                "channels.p.source.packet_bytes: 1444 bytes at 8000 bit/s are less than one packet a second"
+            ]
+        );
     }
 
     #[test]

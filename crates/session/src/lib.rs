@@ -9,8 +9,10 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+mod load_test;
 pub mod server;
 pub mod url;
 
 pub use funnel_asf::{Filter, Header, Selection, Thinning};
 pub use funnel_wire::mms::{ClientLog, HResult};
+pub use load_test::{LOAD_TEST_TOKEN, allows_load_test};

@@ -6,10 +6,11 @@ use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::amount;
 use super::fault::Fault;
 use super::read::{defaults, place_of};
 use super::schema::{CHANNEL, SOURCE};
-use super::walk::{Entry, Section, Walk, join, shortened};
+use super::walk::{Entry, Section, Unit, Walk, join, shortened};
 use super::{ChannelConfig, Defaults, SourceConfig, Start};
 
 /// Every channel whose name and source are sound.
@@ -117,7 +118,7 @@ fn channel(walk: &mut Walk, entry: Entry<'_>, name: &str, base: Defaults) -> Opt
     let source = walk.required(
         &section,
         "source",
-        "source = { kind = \"demo\" }, or kind \"file\" or \"command\"",
+        "source = { kind = \"demo\" }, or kind \"file\", \"command\" or \"probe\"",
     )?;
     let source = source_config(walk, source)?;
     Some(ChannelConfig {
@@ -171,17 +172,23 @@ enum Kind {
     Demo,
     File,
     Command,
+    Probe,
 }
 
 const KINDS: &[(&str, Kind)] = &[
     ("demo", Kind::Demo),
     ("file", Kind::File),
     ("command", Kind::Command),
+    ("probe", Kind::Probe),
 ];
 
 fn source_config(walk: &mut Walk, entry: Entry<'_>) -> Option<SourceConfig> {
     let section = walk.section(entry, SOURCE)?;
-    let kind = walk.required(&section, "kind", "kind = \"demo\", \"file\" or \"command\"")?;
+    let kind = walk.required(
+        &section,
+        "kind",
+        "kind = \"demo\", \"file\", \"command\" or \"probe\"",
+    )?;
     let kind = walk.choice(&kind, KINDS)?;
     refuse_keys_of_other_kinds(walk, &section, kind);
     match kind {
@@ -207,6 +214,7 @@ fn source_config(walk: &mut Walk, entry: Entry<'_>) -> Option<SourceConfig> {
                 run: command(walk, &run)?,
             })
         }
+        Kind::Probe => Some(probe(walk, &section)),
     }
 }
 
@@ -215,6 +223,7 @@ fn refuse_keys_of_other_kinds(walk: &mut Walk, section: &Section<'_>, kind: Kind
         Kind::Demo => ("demo", &["kind"]),
         Kind::File => ("file", &["kind", "path", "loop", "speed"]),
         Kind::Command => ("command", &["kind", "run"]),
+        Kind::Probe => ("probe", &["kind", "bits_per_second", "packet_bytes"]),
     };
     for key in SOURCE
         .keys
@@ -227,6 +236,29 @@ fn refuse_keys_of_other_kinds(walk: &mut Walk, section: &Section<'_>, kind: Kind
             format!("a source of kind \"{name}\" has no key `{key}`"),
         );
         walk.add(fault.help(format!("allowed here: {}", own.join(", "))));
+    }
+}
+
+/// A usual channel of the old days in packets that fit a network packet, unless the file says otherwise.
+fn probe(walk: &mut Walk, section: &Section<'_>) -> SourceConfig {
+    const UNIT: Unit = Unit {
+        name: "bit/s",
+        example: "300 kb/s",
+    };
+    let rate = walk.amount(
+        section,
+        "bits_per_second",
+        amount::bits_per_second,
+        8_000..=1_000_000_000,
+        UNIT,
+    );
+    SourceConfig::Probe {
+        bits_per_second: rate
+            .and_then(|rate| u32::try_from(rate).ok())
+            .unwrap_or(300_000),
+        packet_bytes: walk
+            .integer(section, "packet_bytes", 256..=64_000, " bytes")
+            .unwrap_or(1444),
     }
 }
 

@@ -76,6 +76,7 @@ fn server(walk: &mut Walk, section: &Section<'_>) -> Server {
             .integer(section, "workers", 0..=1024, "")
             .map_or(0, |workers: u16| workers.into()),
         public_host: public_host(walk, section),
+        allow_load_test: walk.boolean(section, "allow_load_test").unwrap_or(false),
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) const TOP: Table = Table {
 
 pub(super) const SERVER: Table = Table {
     path: "server",
-    keys: &["workers", "public_host"],
+    keys: &["workers", "public_host", "allow_load_test"],
 };
 
 pub(super) const LISTEN: Table = Table {
@@ -47,7 +47,15 @@ pub(super) const CHANNEL: Table = Table {
 
 pub(super) const SOURCE: Table = Table {
     path: "channels.NAME.source",
-    keys: &["kind", "path", "loop", "speed", "run"],
+    keys: &[
+        "kind",
+        "path",
+        "loop",
+        "speed",
+        "run",
+        "bits_per_second",
+        "packet_bytes",
+    ],
 };
 
 pub(super) const DEFAULTS: Table = Table {

@@ -62,9 +62,11 @@ impl Session {
             _ => Incarnation::NO_PACKET_PAIR,
         };
         let server_version = self.settings.server_version.clone();
+        let version_info = self.settings.version_info.clone();
         self.outbox.message(ReportConnected {
             play_incarnation,
             server_version,
+            version_info,
             ..ReportConnected::default()
         });
         self.state = State::Connected;

@@ -35,6 +35,9 @@ pub use session::Session;
 pub struct Settings {
     /// `ServerVersionInfo`; major ≥ 9, or Windows Media Player holds back (§5.2).
     pub server_version: String,
+    /// `VersionInfo`, empty for none: only for who must tell something to viewers' programs, see
+    /// [`LOAD_TEST_TOKEN`](crate::LOAD_TEST_TOKEN) (§5.2).
+    pub version_info: String,
     /// Name and version for HTTP answers, such as `funnel/0.1.0`.
     pub product: String,
     /// Time from the connection to the ASF header.
@@ -53,6 +56,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             server_version: "9.1.1.3841".into(),
+            version_info: String::new(),
             product: concat!("funnel/", env!("CARGO_PKG_VERSION")).into(),
             handshake: Duration::from_secs(30),
             idle: Duration::from_secs(60),
