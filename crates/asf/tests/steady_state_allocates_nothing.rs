@@ -5,7 +5,7 @@ mod media;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use funnel_asf::{Filter, Normaliser, Selection, Thinning, live_header};
+use funnel_asf::{Filter, Header, Mark, Normaliser, Probe, Selection, Thinning, live_header};
 use media::file;
 
 struct Counting;
@@ -65,4 +65,20 @@ fn three_passes_after_the_first_packets() {
         (0..3).for_each(|_| run(&source.packets));
         assert_eq!(OPERATIONS.with(Cell::get) - before, 0, "{name}");
     }
+}
+
+#[test]
+fn a_probe_channel_after_its_first_packet() {
+    let probe = Probe::new(300_000, 1444).unwrap();
+    let mut normaliser = Normaliser::new(&Header::parse(&probe.header([7; 16])).unwrap());
+    let mut packet = Vec::new();
+    let mut run = |seq| {
+        probe.packet(seq, seq, &mut packet);
+        let ready = normaliser.packet(&packet).unwrap().unwrap();
+        assert_eq!(Mark::verify(ready.full).unwrap().seq, seq);
+    };
+    run(0);
+    let before = OPERATIONS.with(Cell::get);
+    (1..1000).for_each(run);
+    assert_eq!(OPERATIONS.with(Cell::get) - before, 0);
 }

@@ -205,9 +205,22 @@ impl Server {
     }
 
     pub fn terminate(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    /// Stops all its threads until [`Server::resume`], as a machine does that is starved or moved.
+    pub fn suspend(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, signal: i32) {
         tools::signal(
             i32::try_from(self.child.id()).expect("a process id"),
-            libc::SIGTERM,
+            signal,
         );
     }
 
