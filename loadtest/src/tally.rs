@@ -4,6 +4,8 @@
 //! to it (no coordinated omission): connecting and the first packet from the viewer's scheduled arrival, delay from the time a
 //! packet was due at its source, as its mark says.
 
+use std::time::Duration;
+
 use hdrhistogram::Histogram;
 
 /// A distribution in microseconds, 1 µs to 1 h, three digits; above saturates.
@@ -112,4 +114,135 @@ impl Failed {
             + self.closed_early
             + self.protocol
     }
+}
+
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally {
+            connect: distribution(),
+            first_packet: distribution(),
+            delay: distribution(),
+            delay_ramp: distribution(),
+            gap: distribution(),
+            start: distribution(),
+            stall: distribution(),
+            rate_permille: distribution(),
+            counts: Counts::default(),
+        }
+    }
+}
+
+impl Tally {
+    /// Adds what another worker measured.
+    pub fn merge(&mut self, other: &Tally) {
+        let pairs = [
+            (&mut self.connect, &other.connect),
+            (&mut self.first_packet, &other.first_packet),
+            (&mut self.delay, &other.delay),
+            (&mut self.delay_ramp, &other.delay_ramp),
+            (&mut self.gap, &other.gap),
+            (&mut self.start, &other.start),
+            (&mut self.stall, &other.stall),
+            (&mut self.rate_permille, &other.rate_permille),
+        ];
+        for (mine, theirs) in pairs {
+            mine.add(theirs)
+                .expect("all distributions have the same bounds");
+        }
+        self.counts.merge(&other.counts);
+    }
+}
+
+impl Counts {
+    fn merge(&mut self, other: &Counts) {
+        // By name, so that a new field is not forgotten: the compiler asks for it here.
+        let Counts {
+            planned,
+            arrived,
+            connected,
+            played,
+            succeeded,
+            misbehaved,
+            failed,
+            packets,
+            bytes,
+            marked,
+            verified,
+            verified_viewers,
+            backlog,
+            missing,
+            duplicate,
+            reordered,
+            corrupt,
+            overdue,
+            stalls,
+            stalled_viewers,
+            stalled_ms,
+        } = *other;
+        self.planned += planned;
+        self.arrived += arrived;
+        self.connected += connected;
+        self.played += played;
+        self.succeeded += succeeded;
+        self.misbehaved += misbehaved;
+        self.failed.merge(&failed);
+        self.packets += packets;
+        self.bytes += bytes;
+        self.marked += marked;
+        self.verified += verified;
+        self.verified_viewers += verified_viewers;
+        self.backlog += backlog;
+        self.missing += missing;
+        self.duplicate += duplicate;
+        self.reordered += reordered;
+        self.corrupt += corrupt;
+        self.overdue += overdue;
+        self.stalls += stalls;
+        self.stalled_viewers += stalled_viewers;
+        self.stalled_ms += stalled_ms;
+    }
+}
+
+impl Failed {
+    fn merge(&mut self, other: &Failed) {
+        let Failed {
+            connect,
+            refused,
+            timed_out,
+            no_media,
+            closed_early,
+            protocol,
+        } = *other;
+        self.connect += connect;
+        self.refused += refused;
+        self.timed_out += timed_out;
+        self.no_media += no_media;
+        self.closed_early += closed_early;
+        self.protocol += protocol;
+    }
+}
+
+/// What one worker saw in one second.
+#[derive(Clone, Debug)]
+pub struct Second {
+    /// Number of the worker.
+    pub worker: usize,
+    /// Its end, after the start of the run.
+    pub at: Duration,
+    /// Connections at its end.
+    pub up: u64,
+    /// Of these, with media.
+    pub playing: u64,
+    /// Of these, without media to play in the playback model.
+    pub stalled: u64,
+    /// Received in it.
+    pub bytes: u64,
+    /// Failed so far.
+    pub failed: u64,
+    /// Missing, duplicate, reordered and corrupt packets so far.
+    pub bad_packets: u64,
+    /// Stalls that began in it.
+    pub stalls: u64,
+    /// Delays in it.
+    pub delay: Distribution,
 }

@@ -1,0 +1,521 @@
+//! One run: from what was asked for to its outcome.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use funnel_session::Selection;
+use funnel_session::client::{Manner, Options};
+use funnel_uring::{Ring, RingConfig};
+
+use crate::arrival::{Arrival, Conduct, Crowd, Visit};
+use crate::cli::{Cores, Load};
+use crate::live::Live;
+use crate::meter::{Clock, Scale};
+use crate::outcome::{Asked, Moment, Outcome};
+use crate::scout::{Findings, scout};
+use crate::tally::{Distribution, Second, Tally, distribution};
+use crate::target::Target;
+use crate::usage::Sampler;
+use crate::worker::{self, Found, Plan};
+
+/// What is measured, again and again with other numbers of viewers.
+pub struct Course {
+    load: Load,
+    target: Target,
+    findings: Findings,
+    stop: Arc<AtomicBool>,
+}
+
+impl Course {
+    /// Understands the URL, sends the scout ahead.
+    ///
+    /// # Errors
+    /// In words for the user.
+    pub fn survey(load: &Load, stop: Arc<AtomicBool>) -> Result<Course, String> {
+        let options = Options {
+            manner: Manner::from(load.manner),
+            streams: load.streams.unwrap_or(Selection::ALL),
+            silence: None,
+            ..Options::default()
+        };
+        let target = Target::find(load.url(), options)?;
+        if load.sources.is_some_and(|sources| sources > 1) && !loops(target.host()) {
+            return Err(
+                "--sources: several source addresses exist on loopback (127.0.0.0/8) only".into(),
+            );
+        }
+        let findings = scout(&target, load.rate)?;
+        Ok(Course {
+            load: load.clone(),
+            target,
+            findings,
+            stop,
+        })
+    }
+
+    /// Has the user ended it?
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Measures with so many viewers.
+    ///
+    /// # Errors
+    /// When this machine cannot make so many, or the server's process is not there.
+    pub fn run(
+        &self,
+        viewers: u32,
+        duration: Duration,
+        live: &mut Live,
+    ) -> Result<Outcome, String> {
+        let crowd = self.crowd(viewers);
+        let visits = crowd.visits(viewers, self.load.seed);
+        let last_arrival = visits.last().map_or(Duration::ZERO, |visit| visit.at);
+        let workers = self.workers(viewers)?;
+        let mut sampler = Sampler::new(self.load.server_pid).map_err(|error| error.to_string())?;
+        let cores = self.cores(workers);
+        let (tell, seconds) = unbounded();
+        // Rings take a while to make; nobody should arrive late for that.
+        let began = Instant::now() + HEAD_START;
+        let steady_from = began + last_arrival + SETTLE;
+        let timing = Timing {
+            began,
+            steady_from,
+            end: steady_from + duration,
+            clock: Clock::start(),
+        };
+        let began_at = SystemTime::now() + HEAD_START;
+        let mut shares: Vec<Vec<Visit>> = vec![Vec::new(); workers];
+        for (index, visit) in visits.into_iter().enumerate() {
+            shares[index % workers].push(visit);
+        }
+        let mut threads = Vec::new();
+        for (index, share) in shares.into_iter().enumerate() {
+            let plan = self.plan(index, share, &crowd, &timing);
+            threads.push(start(
+                plan,
+                cores.get(index).copied().flatten(),
+                tell.clone(),
+            )?);
+        }
+        drop(tell);
+        let watched = watch(&seconds, workers, &timing, &mut sampler, live);
+        let found = join(threads)?;
+        let usage = sampler.usage(watched.viewers_mean);
+        Ok(self.outcome(
+            viewers, duration, workers, &crowd, began_at, &timing, watched, found, usage,
+        ))
+    }
+
+    fn crowd(&self, viewers: u32) -> Crowd {
+        let load = &self.load;
+        let arrival = match (load.at_once, load.poisson, load.ramp) {
+            (true, ..) => Arrival::AtOnce,
+            (_, Some(rate), _) => Arrival::Poisson(rate),
+            (_, _, rate) => Arrival::Ramp(rate.unwrap_or(RAMP_DEFAULT)),
+        };
+        let mut conducts = vec![
+            (load.stalled, Conduct::Stalled),
+            (load.vanish, Conduct::Vanishing),
+            (load.garbage, Conduct::Garbage),
+        ];
+        conducts.extend(
+            load.slow
+                .map(|slow| (slow.share, Conduct::Slow(slow.bits_per_second))),
+        );
+        Crowd {
+            arrival,
+            stay: load.stay,
+            conducts,
+            verify: load.verify,
+            sources: self.sources(viewers).len(),
+        }
+    }
+
+    /// One address has some 28,000 ports for one target; half of them leaves room for those in TIME_WAIT.
+    fn sources(&self, viewers: u32) -> Vec<IpAddr> {
+        if !loops(self.target.host()) || self.target.host().is_ipv6() {
+            return Vec::new();
+        }
+        let needed = viewers.div_ceil(VIEWERS_PER_SOURCE).clamp(1, 250) as u8;
+        let count = self
+            .load
+            .sources
+            .map_or(needed, |sources| sources.min(250) as u8);
+        (1..=count)
+            .map(|last| Ipv4Addr::new(127, 0, 0, last).into())
+            .collect()
+    }
+
+    fn workers(&self, viewers: u32) -> Result<usize, String> {
+        let limit = rlimit::increase_nofile_limit(u64::MAX)
+            .unwrap_or(1024)
+            .min(1 << 20) as u32;
+        let most = limit.saturating_sub(FILES_SPARE).max(1);
+        let needed = viewers.div_ceil(most.min(VIEWERS_PER_WORKER)) as usize;
+        let workers = self.load.workers.map_or(needed, usize::from);
+        if viewers.div_ceil(workers as u32) > most {
+            return Err(format!(
+                "{viewers} viewers need {} workers: each holds {most} connections here (limit of open files); use --workers {0}",
+                viewers.div_ceil(most)
+            ));
+        }
+        Ok(workers)
+    }
+
+    fn cores(&self, workers: usize) -> Vec<Option<core_affinity::CoreId>> {
+        let all = core_affinity::get_core_ids().unwrap_or_default();
+        let chosen: Vec<_> = match &self.load.cores {
+            Some(Cores::None) => Vec::new(),
+            Some(Cores::These(ids)) => ids.iter().map(|&id| core_affinity::CoreId { id }).collect(),
+            // The server, if it runs here, begins with the first.
+            None => all.into_iter().rev().collect(),
+        };
+        (0..workers)
+            .map(|index| chosen.get(index % chosen.len().max(1)).copied())
+            .collect()
+    }
+
+    fn plan(&self, index: usize, share: Vec<Visit>, crowd: &Crowd, timing: &Timing) -> Plan {
+        let probe = self.findings.probe;
+        Plan {
+            index,
+            target: self.target.clone(),
+            crowd: crowd.clone(),
+            visits: share.into(),
+            seed: self.load.seed ^ (index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+            sources: self.sources(self.load_viewers(crowd)),
+            began: timing.began,
+            scale: Scale {
+                clock: timing.clock,
+                steady: timing.steady_from..timing.end,
+                buffer: self.load.buffer,
+                bits_per_second: self.findings.served.bits_per_s,
+                marked: probe.is_some(),
+                interval_ns: probe.map_or(0, |probe| probe.due(1).as_nanos() as u64),
+            },
+            stop: Arc::clone(&self.stop),
+        }
+    }
+
+    fn load_viewers(&self, crowd: &Crowd) -> u32 {
+        crowd.sources as u32 * VIEWERS_PER_SOURCE
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "it puts together what the run has found, once"
+    )]
+    fn outcome(
+        &self,
+        viewers: u32,
+        duration: Duration,
+        workers: usize,
+        crowd: &Crowd,
+        began: SystemTime,
+        timing: &Timing,
+        watched: Watched,
+        found: Found,
+        usage: crate::outcome::Usage,
+    ) -> Outcome {
+        let now = Instant::now();
+        let mut tally = found.tally;
+        tally.counts.planned += u64::from(viewers) - u64::from(viewers).min(tally.counts.planned);
+        let arrival = match crowd.stay {
+            None => crowd.arrival.to_string(),
+            Some(stay) => format!("{}, mean stay {} s", crowd.arrival, stay.as_secs_f64()),
+        };
+        let mut failures: Vec<(String, u64)> = found.failures.into_iter().collect();
+        failures.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        failures.truncate(FAILURES_TOLD);
+        let steady = now
+            .min(timing.end)
+            .saturating_duration_since(timing.steady_from);
+        let mut warnings = Vec::new();
+        if self.is_stopped() {
+            warnings.push("interrupted: the steady time is shorter than asked for".to_owned());
+        }
+        if usage.own_busiest_worker > BUSY {
+            warnings.push(format!(
+                "this program was the bottleneck: a worker used {:.0} % of its core; delays are too long, use more workers on more cores",
+                usage.own_busiest_worker * 100.0
+            ));
+        }
+        if found.late_max > LATE && crowd.arrival != Arrival::AtOnce {
+            warnings.push(format!(
+                "viewers arrived up to {} ms after their time: this program had no time for them",
+                found.late_max.as_millis()
+            ));
+        }
+        if found.turn_max > LATE {
+            warnings.push(format!(
+                "this program looked away for {} ms at a time: delays of up to that are its own",
+                found.turn_max.as_millis()
+            ));
+        }
+        if found.early_marks > 0 {
+            warnings.push(format!("{} packets came before they were due: the clocks of source and tester differ, delays are wrong", found.early_marks));
+        }
+        Outcome {
+            asked: Asked {
+                url: self.load.url().to_owned(),
+                viewers: viewers.into(),
+                arrival,
+                duration_s: duration.as_secs_f64(),
+                workers,
+                sources: crowd.sources,
+                buffer_s: self.load.buffer.as_secs_f64(),
+                verify_share: self.load.verify,
+                misbehaving: crowd.misbehaving(),
+                seed: self.load.seed,
+                command: std::env::args().collect::<Vec<_>>().join(" "),
+            },
+            served: self.findings.served.clone(),
+            began,
+            took: now.saturating_duration_since(timing.began),
+            steady,
+            viewers_mean: watched.viewers_mean,
+            tally,
+            moments: watched.moments,
+            usage,
+            warnings,
+            failures,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Timing {
+    began: Instant,
+    steady_from: Instant,
+    end: Instant,
+    clock: Clock,
+}
+
+type Thread = JoinHandle<Found>;
+
+/// Starts a worker; its ring stands when this returns.
+fn start(
+    plan: Plan,
+    core: Option<core_affinity::CoreId>,
+    seconds: Sender<Second>,
+) -> Result<Thread, String> {
+    let limit = rlimit::Resource::NOFILE
+        .get_soft()
+        .unwrap_or(1024)
+        .min(1 << 20);
+    let files = (plan.visits.len() as u64 + plan.visits.len() as u64 / 8 + 64).min(limit) as u32;
+    let (ready, told) = crossbeam::channel::bounded(1);
+    let thread = std::thread::Builder::new()
+        .name(format!("load-{}", plan.index))
+        .spawn(move || {
+            if let Some(core) = core {
+                core_affinity::set_for_current(core);
+            }
+            let ring = Ring::new(RingConfig {
+                sends_per_turn: 1_024,
+                files,
+                receive_buffers: 1_024,
+                receive_buffer_bytes: 32 << 10,
+            });
+            match ring {
+                Ok(ring) => {
+                    drop(ready.send(Ok(())));
+                    worker::run(plan, ring, &seconds)
+                }
+                Err(error) => {
+                    drop(ready.send(Err(error.to_string())));
+                    Found::default()
+                }
+            }
+        });
+    let thread = thread.map_err(|error| format!("no thread for a worker: {error}"))?;
+    told.recv()
+        .map_err(|_| "a worker ended while it started".to_owned())??;
+    Ok(thread)
+}
+
+fn join(threads: Vec<Thread>) -> Result<Found, String> {
+    let mut all = Found::default();
+    for thread in threads {
+        let found = thread
+            .join()
+            .map_err(|_| "a worker panicked: this is a bug, and there is no result".to_owned())?;
+        all.merge(found);
+    }
+    Ok(all)
+}
+
+struct Watched {
+    moments: Vec<Moment>,
+    viewers_mean: f64,
+}
+
+/// Puts the workers' seconds together and samples processors until all workers are through.
+fn watch(
+    seconds: &Receiver<Second>,
+    workers: usize,
+    timing: &Timing,
+    sampler: &mut Sampler,
+    live: &mut Live,
+) -> Watched {
+    let mut open: HashMap<u64, Gathered> = HashMap::new();
+    let mut moments = Vec::new();
+    let (mut playing_sum, mut playing_count) = (0.0, 0u32);
+    let mut marks = [(timing.steady_from, false), (timing.end, false)];
+    loop {
+        let now = Instant::now();
+        for (number, (at, taken)) in marks.iter_mut().enumerate() {
+            if !*taken && now >= *at {
+                *taken = true;
+                if number == 0 {
+                    sampler.begin_steady()
+                } else {
+                    sampler.end_steady()
+                }
+            }
+        }
+        let next_mark = marks
+            .iter()
+            .filter(|(_, taken)| !taken)
+            .map(|(at, _)| *at)
+            .min();
+        let wait = next_mark.map_or(SAMPLE_EVERY, |at| {
+            at.saturating_duration_since(now).min(SAMPLE_EVERY)
+        });
+        match seconds.recv_timeout(wait) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+            Ok(second) => {
+                let number = second.at.as_secs();
+                let gathered = open.entry(number).or_default();
+                gathered.take(second);
+                if gathered.workers < workers {
+                    continue;
+                }
+                let Some(gathered) = open.remove(&number) else {
+                    continue;
+                };
+                let moment = gathered.moment(sampler);
+                if timing.began + gathered.at > timing.steady_from {
+                    playing_sum += moment.playing as f64;
+                    playing_count += 1;
+                }
+                live.moment(&moment);
+                moments.push(moment);
+            }
+        }
+    }
+    sampler.end_steady();
+    let viewers_mean = match (playing_count, moments.last()) {
+        (0, last) => last.map_or(0.0, |moment| moment.playing as f64),
+        (count, _) => playing_sum / f64::from(count),
+    };
+    Watched {
+        moments,
+        viewers_mean,
+    }
+}
+
+/// One second of all workers.
+struct Gathered {
+    workers: usize,
+    at: Duration,
+    sum: Moment,
+    bytes: u64,
+    delay: Distribution,
+}
+
+impl Default for Gathered {
+    fn default() -> Gathered {
+        Gathered {
+            workers: 0,
+            at: Duration::ZERO,
+            sum: Moment::default(),
+            bytes: 0,
+            delay: distribution(),
+        }
+    }
+}
+
+impl Gathered {
+    fn take(&mut self, second: Second) {
+        self.workers += 1;
+        self.at = self.at.max(second.at);
+        self.bytes += second.bytes;
+        self.sum.up += second.up;
+        self.sum.playing += second.playing;
+        self.sum.stalled += second.stalled;
+        self.sum.failed += second.failed;
+        self.sum.bad_packets += second.bad_packets;
+        self.sum.stalls += second.stalls;
+        self.delay
+            .add(&second.delay)
+            .expect("all distributions have the same bounds");
+    }
+
+    fn moment(&self, sampler: &mut Sampler) -> Moment {
+        let quantile =
+            |q| (!self.delay.is_empty()).then(|| self.delay.value_at_quantile(q) as f64 / 1000.0);
+        let now = sampler.second();
+        Moment {
+            at_s: self.at.as_secs_f64(),
+            bits_per_s: self.bytes as f64 * 8.0,
+            delay_p50_ms: quantile(0.5),
+            delay_p99_ms: quantile(0.99),
+            delay_max_ms: quantile(1.0),
+            server_cores: now.server_cores,
+            own_cores: now.own_cores,
+            ..self.sum
+        }
+    }
+}
+
+impl Default for Found {
+    fn default() -> Found {
+        Found {
+            tally: Tally::default(),
+            failures: HashMap::new(),
+            early_marks: 0,
+            late_max: Duration::ZERO,
+            turn_max: Duration::ZERO,
+        }
+    }
+}
+
+impl Found {
+    fn merge(&mut self, other: Found) {
+        self.tally.merge(&other.tally);
+        for (text, count) in other.failures {
+            *self.failures.entry(text).or_default() += count;
+        }
+        self.early_marks += other.early_marks;
+        self.late_max = self.late_max.max(other.late_max);
+        self.turn_max = self.turn_max.max(other.turn_max);
+    }
+}
+
+fn loops(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// Between making the rings and the first arrival.
+const HEAD_START: Duration = Duration::from_millis(300);
+/// Between the last arrival and the steady time.
+const SETTLE: Duration = Duration::from_secs(1);
+const RAMP_DEFAULT: f64 = 1_000.0;
+const VIEWERS_PER_SOURCE: u32 = 12_000;
+const VIEWERS_PER_WORKER: u32 = 20_000;
+/// Descriptors a worker's ring needs beside its viewers'.
+const FILES_SPARE: u32 = 128;
+const FAILURES_TOLD: usize = 10;
+const SAMPLE_EVERY: Duration = Duration::from_millis(200);
+/// A worker that uses more of its core than this has no time to be exact.
+const BUSY: f64 = 0.95;
+/// Lateness of this program that shows in the results.
+const LATE: Duration = Duration::from_millis(100);

@@ -1,0 +1,274 @@
+//! One viewer goes ahead: does the target answer, what does it serve, and does it agree to be load tested?
+//!
+//! Thousands of viewers are an attack on whoever did not ask for them. So a target that is neither this machine nor a test network
+//! must say yes: with a channel of kind `probe`, with the word `load-test` in what it says about itself (`allow_load_test = true`
+//! in funnel's configuration), or, for any HTTP server, with a page at [`WELL_KNOWN`].
+
+use std::collections::HashSet;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use funnel_asf::Header;
+use funnel_asf::probe::{Probe, is_probe};
+
+use crate::news::{News, Over};
+use crate::outcome::Served;
+use crate::target::Target;
+
+/// What the scout found.
+#[derive(Debug)]
+pub struct Findings {
+    /// For the report.
+    pub served: Served,
+    /// The marked source, if it is one.
+    pub probe: Option<Probe>,
+}
+
+/// Opens the target once and watches until its header (or first media) is there.
+///
+/// # Errors
+/// In words for the user: no connection, a refusal, no answer, no consent.
+pub fn scout(target: &Target, rate: Option<u64>) -> Result<Findings, String> {
+    let findings = look(target)?;
+    let (served, probe) = (findings.served, findings.probe);
+    let allowed = is_ours(target.host())
+        || probe.is_some()
+        || served
+            .server
+            .as_deref()
+            .is_some_and(funnel_session::allows_load_test)
+        || says_yes(target);
+    if !allowed {
+        return Err(refusal(target));
+    }
+    let known = probe
+        .map(|probe| probe.bits_per_second().into())
+        .or(rate)
+        .or(served.bits_per_s);
+    Ok(Findings {
+        served: Served {
+            bits_per_s: known,
+            ..served
+        },
+        probe,
+    })
+}
+
+fn look(target: &Target) -> Result<Findings, String> {
+    let address = target.address;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)
+        .map_err(|error| format!("cannot connect to {address}: {error}"))?;
+    let began = Instant::now();
+    let mut send = Vec::new();
+    let mut talk = target.talk(began, &mut send);
+    let mut seen = Seen::default();
+    let mut buffer = vec![0; 16 << 10];
+    while !seen.enough && seen.over.is_none() {
+        stream
+            .write_all(&send)
+            .map_err(|error| format!("{address}: {error}"))?;
+        send.clear();
+        let left = PATIENCE.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return Err(silent(address, &seen));
+        }
+        let _ = stream.set_read_timeout(Some(left));
+        let now = Instant::now();
+        match stream.read(&mut buffer) {
+            Ok(0) => talk.closed(now, &mut send, &mut |news| seen.take(news)),
+            Ok(size) => talk.received(now, &buffer[..size], &mut send, &mut |news| seen.take(news)),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Err(silent(address, &seen));
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(format!("{address}: {error}")),
+        }
+    }
+    talk.leave(Instant::now(), &mut send);
+    let _ = stream.write_all(&send);
+    if let (Some(over), false) = (&seen.over, seen.enough) {
+        return Err(format!("{}: {}", target.text, words(over)));
+    }
+    let header = seen
+        .header
+        .as_deref()
+        .and_then(|bytes| Header::parse(bytes).ok());
+    let probe = header.as_ref().and_then(is_probe);
+    Ok(Findings {
+        served: Served {
+            protocol: target.protocol().to_owned(),
+            server: seen.server,
+            bits_per_s: header
+                .as_ref()
+                .map(|header| header.bit_rate().into())
+                .filter(|&bits: &u64| bits > 0),
+            packet_bytes: header.as_ref().map(Header::packet_bytes),
+            marked: probe.is_some(),
+        },
+        probe,
+    })
+}
+
+#[derive(Default)]
+struct Seen {
+    server: Option<String>,
+    header: Option<Vec<u8>>,
+    enough: bool,
+    over: Option<Over>,
+}
+
+impl Seen {
+    fn take(&mut self, news: News<'_>) {
+        match news {
+            News::Server(name) => {
+                self.server = Some(name.chars().filter(|c| !c.is_control()).take(100).collect())
+            }
+            News::Header(header) => {
+                self.header = Some(header.to_vec());
+                self.enough = true;
+            }
+            News::Packet { .. } | News::Bytes(_) => self.enough = true,
+            News::Playing => {}
+            News::Over(over) => {
+                self.over.get_or_insert(over);
+            }
+        }
+    }
+}
+
+fn silent(address: SocketAddr, seen: &Seen) -> String {
+    let what = if seen.server.is_some() {
+        "answers, but sends no media"
+    } else {
+        "does not answer"
+    };
+    format!("{address} {what} for {} s", PATIENCE.as_secs())
+}
+
+/// For people.
+pub fn words(over: &Over) -> String {
+    match over {
+        Over::Ended => "the stream ended".into(),
+        Over::Refused(why) => format!("refused: {why}"),
+        Over::TimedOut => "no answer".into(),
+        Over::Closed => "the server closed the connection".into(),
+        Over::Broken(how) => format!("broken protocol: {how}"),
+    }
+}
+
+/// This machine, or a network that is for tests by definition: RFC 2544 benchmarking (198.18.0.0/15), documentation
+/// (RFC 5737, RFC 3849).
+fn is_ours(address: IpAddr) -> bool {
+    let for_tests = match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            v4.is_loopback() || v4.is_documentation() || (a == 198 && (18..20).contains(&b))
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.segments()[..2] == [0x2001, 0x0db8],
+    };
+    for_tests || is_own(address)
+}
+
+/// One of this machine's addresses: what we would send from is where we would send to.
+fn is_own(address: IpAddr) -> bool {
+    let any: IpAddr = if address.is_ipv4() {
+        [0, 0, 0, 0].into()
+    } else {
+        [0u16; 8].into()
+    };
+    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
+        // Connecting a UDP socket sends nothing.
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip() == address)
+}
+
+/// A page at [`WELL_KNOWN`] on the HTTP port that begins with `yes`.
+fn says_yes(target: &Target) -> bool {
+    let ports: HashSet<u16> = [80, target.address.port()].into();
+    ports.into_iter().any(|port| {
+        let ask = || -> std::io::Result<bool> {
+            let mut stream = TcpStream::connect_timeout(
+                &SocketAddr::new(target.host(), port),
+                WELL_KNOWN_PATIENCE,
+            )?;
+            stream.set_read_timeout(Some(WELL_KNOWN_PATIENCE))?;
+            write!(
+                stream,
+                "GET {WELL_KNOWN} HTTP/1.0\r\nHost: {}\r\n\r\n",
+                target.host()
+            )?;
+            let mut answer = Vec::new();
+            stream.take(WELL_KNOWN_BYTES_MAX).read_to_end(&mut answer)?;
+            Ok(is_yes(&answer))
+        };
+        ask().unwrap_or(false)
+    })
+}
+
+fn is_yes(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let mut status = head.split_whitespace();
+    let is_ok = status
+        .next()
+        .is_some_and(|version| version.starts_with("HTTP/1."))
+        && status.next() == Some("200");
+    is_ok && body.trim_start().to_ascii_lowercase().starts_with("yes")
+}
+
+fn refusal(target: &Target) -> String {
+    format!(
+        "{} is another machine ({}), and it has not agreed to be load tested.\n\
+         Thousands of viewers are an attack on whoever did not ask for them. If the server is yours, let it say so:\n\
+         - funnel: measure a channel with source = {{ kind = \"probe\", … }}, or set allow_load_test = true under [server]\n\
+         - any server: put a page that begins with the word yes at http://{}{WELL_KNOWN}",
+        target.text,
+        target.host(),
+        target.host(),
+    )
+}
+
+/// Where any HTTP server can agree.
+pub const WELL_KNOWN: &str = "/.well-known/load-test";
+const WELL_KNOWN_BYTES_MAX: u64 = 4 << 10;
+const WELL_KNOWN_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the scout waits for anything.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_and_test_networks_need_no_consent() {
+        for ours in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "::1",
+            "::ffff:127.0.0.1",
+            "198.18.0.1",
+            "198.19.255.1",
+            "192.0.2.7",
+            "2001:db8::5",
+        ] {
+            assert!(is_ours(ours.parse().expect("an address")), "{ours}");
+        }
+        for foreign in ["8.8.8.8", "198.20.0.1", "10.99.98.97", "2606:4700::1111"] {
+            assert!(!is_ours(foreign.parse().expect("an address")), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_yes_is_a_page_that_says_so() {
+        assert!(is_yes(b"HTTP/1.0 200 OK\r\nA: b\r\n\r\nYes, please"));
+        assert!(!is_yes(b"HTTP/1.0 404 Not Found\r\n\r\nyes"));
+        assert!(!is_yes(b"HTTP/1.1 200 OK\r\n\r\n<html>welcome</html>"));
+        assert!(!is_yes(b"ICY 200 OK\r\n\r\nyes"));
+        assert!(!is_yes(b"yes"));
+    }
+}

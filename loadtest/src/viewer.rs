@@ -1,0 +1,228 @@
+//! One viewer: its conversation, its measurements, its manners.
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use funnel_uring::File;
+
+use crate::arrival::{Conduct, Visit};
+use crate::meter::{Book, Meter, Scale};
+use crate::news::{News, Over};
+use crate::scout::words;
+use crate::target::{Talk, Target};
+use crate::worker::{SIP_BYTES_MAX, SIP_EVERY, error_words};
+
+/// One viewer, from its arrival to its end.
+#[derive(Debug)]
+pub struct Viewer {
+    /// Its plan.
+    pub visit: Visit,
+    /// When it was to come.
+    pub scheduled: Instant,
+    /// What it saw.
+    pub meter: Meter,
+    /// Its connection, once there is one.
+    pub file: Option<File>,
+    /// What it has to say.
+    pub out: Vec<u8>,
+    talk: Option<Talk>,
+    leave_at: Option<Instant>,
+    has_media: bool,
+}
+
+/// How a viewer ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum End {
+    /// As it wanted.
+    Left,
+    /// The run is over.
+    RunOver,
+    /// The connection was not made; errno.
+    NotConnected(i32),
+    /// The server's doing.
+    Over(Over),
+}
+
+impl Viewer {
+    /// Not connected yet.
+    pub fn new(visit: Visit, scheduled: Instant) -> Viewer {
+        Viewer {
+            meter: Meter::new(scheduled, visit.verified),
+            visit,
+            scheduled,
+            file: None,
+            out: Vec::new(),
+            talk: None,
+            leave_at: None,
+            has_media: false,
+        }
+    }
+
+    /// The connection stands; says when the viewer has to be woken.
+    pub fn connected(&mut self, target: &Target, now: Instant, rng: &mut Rng) -> Option<Instant> {
+        if self.visit.conduct == Conduct::Garbage {
+            self.out = (0..rng.usize(1..GARBAGE_BYTES_MAX))
+                .map(|_| rng.u8(..))
+                .collect();
+        } else {
+            self.talk = Some(target.talk(now, &mut self.out));
+        }
+        let stay = match self.visit.conduct {
+            Conduct::Vanishing => Some(Duration::from_millis(rng.u64(..1000))),
+            _ => self.visit.stay,
+        };
+        self.leave_at = stay.map(|stay| now + stay);
+        self.leave_at
+    }
+
+    /// Whether it is this wake-up at which it leaves.
+    pub fn leaves_at(&self, at: Instant) -> bool {
+        self.leave_at.is_some_and(|leave| leave <= at)
+    }
+
+    /// How much a slow reader takes at a time.
+    pub fn sip_bytes(&self) -> u32 {
+        match self.visit.conduct {
+            Conduct::Slow(bits) => {
+                ((bits * SIP_EVERY.as_millis() as u64 / 8_000) as u32).clamp(1, SIP_BYTES_MAX)
+            }
+            _ => SIP_BYTES_MAX,
+        }
+    }
+
+    /// Has media come?
+    pub fn is_watching(&self) -> bool {
+        self.has_media
+    }
+
+    /// Takes what came; `Some` when it is over.
+    pub fn received(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+        scale: &Scale,
+        book: &mut Book,
+    ) -> Option<Over> {
+        let Viewer {
+            visit,
+            meter,
+            out,
+            talk,
+            has_media,
+            ..
+        } = self;
+        let talk = talk.as_mut()?;
+        let (mut over, well) = (None, visit.conduct == Conduct::Well);
+        talk.received(now, bytes, out, &mut |news| match news {
+            News::Packet { number, bytes } => {
+                *has_media = true;
+                if well {
+                    meter.packet(now, number, bytes, scale, book);
+                }
+            }
+            News::Bytes(size) => {
+                *has_media = true;
+                if well {
+                    meter.bytes(now, size, scale, book);
+                }
+            }
+            News::Playing => meter.playing(now, scale),
+            News::Over(how) => {
+                over.get_or_insert(how);
+            }
+            News::Server(_) | News::Header(_) => {}
+        });
+        over
+    }
+
+    /// The connection has ended.
+    pub fn hung_up(&mut self, now: Instant) -> Over {
+        let mut over = None;
+        if let Some(talk) = &mut self.talk {
+            talk.closed(now, &mut self.out, &mut |news| {
+                if let News::Over(how) = news {
+                    over.get_or_insert(how);
+                }
+            });
+        }
+        over.unwrap_or(Over::Closed)
+    }
+
+    /// Time has passed; `Some` when it is over.
+    pub fn look(&mut self, now: Instant, book: &mut Book) -> Option<Over> {
+        self.meter.look(now, book);
+        let mut over = None;
+        self.talk.as_mut()?.look(now, &mut self.out, &mut |news| {
+            if let News::Over(how) = news {
+                over.get_or_insert(how);
+            }
+        });
+        over
+    }
+
+    /// Writes down how it went; the words if it failed. Those who misbehave cannot fail.
+    pub fn judge(
+        &mut self,
+        now: Instant,
+        end: &End,
+        scale: &Scale,
+        book: &mut Book,
+    ) -> Option<String> {
+        if self.visit.conduct != Conduct::Well {
+            return None;
+        }
+        self.meter
+            .finish(now, matches!(end, End::Left | End::RunOver), scale, book);
+        let failed = &mut book.tally.counts.failed;
+        let waited = now.saturating_duration_since(self.scheduled);
+        match (end, self.meter.last_media()) {
+            (End::NotConnected(errno), _) => {
+                failed.connect += 1;
+                Some(format!("cannot connect: {}", error_words(*errno)))
+            }
+            (End::Over(over), media) => {
+                match over {
+                    Over::Refused(_) => failed.refused += 1,
+                    Over::TimedOut => failed.timed_out += 1,
+                    Over::Broken(_) => failed.protocol += 1,
+                    Over::Ended | Over::Closed => failed.closed_early += 1,
+                }
+                let when = if media.is_some() {
+                    "while playing"
+                } else {
+                    "before media came"
+                };
+                Some(format!("{when}: {}", words(over)))
+            }
+            (End::Left | End::RunOver, Some(media))
+                if now.saturating_duration_since(media) >= SILENCE =>
+            {
+                failed.timed_out += 1;
+                Some(format!(
+                    "while playing: no media for {} s",
+                    SILENCE.as_secs()
+                ))
+            }
+            (End::Left | End::RunOver, Some(_)) => {
+                book.tally.counts.succeeded += 1;
+                None
+            }
+            (End::Left | End::RunOver, None) if waited < BEGINNER => None,
+            (End::Left | End::RunOver, None) if self.file.is_none() => {
+                failed.connect += 1;
+                Some("cannot connect: no answer".into())
+            }
+            (End::Left | End::RunOver, None) => {
+                failed.no_media += 1;
+                Some("connected, but no media came".into())
+            }
+        }
+    }
+}
+
+/// Longest garbage.
+const GARBAGE_BYTES_MAX: usize = 2_000;
+/// A viewer whose last media is older than this at its end has failed.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Nobody who came later than this before the end can be blamed for having no media yet.
+const BEGINNER: Duration = Duration::from_secs(2);

@@ -1,0 +1,441 @@
+//! One pinned thread with one ring: makes its share of the viewers arrive, talk, misbehave and leave, and measures them.
+//!
+//! A turn: who is due arrives or leaves; one `io_uring_enter` sends what viewers have to say and waits; what came is measured
+//! with the clock read as it is looked at. Once a second all viewers are looked through for deadlines and stalls, and the
+//! second's figures go to the main thread.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::mem;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::Sender;
+use fastrand::Rng;
+use funnel_uring::net::{ClientOptions, client_socket};
+use funnel_uring::{Completion, Ops, Ring};
+
+use crate::arrival::{Conduct, Crowd, Visit};
+use crate::meter::{Book, Scale, record};
+use crate::tally::{Second, Tally, distribution};
+use crate::target::Target;
+use crate::viewer::{End, Viewer};
+
+/// What a worker is to do.
+pub struct Plan {
+    /// Its number.
+    pub index: usize,
+    /// Whom to visit.
+    pub target: Target,
+    /// What replacements are drawn from.
+    pub crowd: Crowd,
+    /// Its share, in order of arrival.
+    pub visits: VecDeque<Visit>,
+    /// For what is drawn later.
+    pub seed: u64,
+    /// Where connections come from; empty: wherever the kernel likes.
+    pub sources: Vec<IpAddr>,
+    /// Start of the run.
+    pub began: Instant,
+    /// Measures.
+    pub scale: Scale,
+    /// Set to end the run before its time.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What a worker has found.
+#[derive(Debug)]
+pub struct Found {
+    /// All it measured.
+    pub tally: Tally,
+    /// Failures in words.
+    pub failures: HashMap<String, u64>,
+    /// Marks from the future.
+    pub early_marks: u64,
+    /// The longest time an arrival had to wait for this program.
+    pub late_max: Duration,
+    /// The longest turn, in which nothing else was looked at.
+    pub turn_max: Duration,
+}
+
+/// Runs until the end of the steady time.
+pub fn run(plan: Plan, mut ring: Ring, seconds: &Sender<Second>) -> Found {
+    let mut house = House::new(plan);
+    let mut next_second = house.plan.began + SECOND;
+    loop {
+        let now = Instant::now();
+        if now >= house.plan.scale.steady.end || house.plan.stop.load(Ordering::Relaxed) {
+            break;
+        }
+        if now >= next_second {
+            house.look(now, ring.ops());
+            // The main thread hangs up only after this one.
+            let _ = seconds.send(house.second(now));
+            next_second += SECOND;
+        }
+        house.arrive(now, ring.ops());
+        house.wake(now, ring.ops());
+        house.turn(&mut ring, now, next_second);
+        let began = Instant::now();
+        ring.drain(|completion, ops| house.take(Instant::now(), completion, ops));
+        house.found.turn_max = house.found.turn_max.max(began.elapsed());
+    }
+    house.finish(Instant::now())
+}
+
+struct House {
+    plan: Plan,
+    rng: Rng,
+    viewers: Vec<Slot>,
+    free: Vec<u32>,
+    /// Viewers with something to say.
+    talkative: Vec<u32>,
+    /// Those that are saying it in this turn.
+    sending: Vec<u32>,
+    wakes: BinaryHeap<Reverse<(Instant, u64)>>,
+    book: Book,
+    bytes_before: u64,
+    found: Found,
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    viewer: Option<Viewer>,
+}
+
+impl House {
+    fn new(plan: Plan) -> House {
+        House {
+            rng: Rng::with_seed(plan.seed),
+            viewers: Vec::new(),
+            free: Vec::new(),
+            talkative: Vec::new(),
+            sending: Vec::new(),
+            wakes: BinaryHeap::new(),
+            book: Book::default(),
+            bytes_before: 0,
+            found: Found {
+                tally: Tally::default(),
+                failures: HashMap::new(),
+                early_marks: 0,
+                late_max: Duration::ZERO,
+                turn_max: Duration::ZERO,
+            },
+            plan,
+        }
+    }
+
+    /// Lets those connect whose time has come, some at a time.
+    fn arrive(&mut self, now: Instant, ops: &mut Ops) {
+        for _ in 0..ARRIVALS_PER_TURN {
+            let due = self
+                .plan
+                .visits
+                .front()
+                .is_some_and(|visit| self.plan.began + visit.at <= now);
+            let Some(visit) = self.plan.visits.pop_front_if(|_| due) else {
+                return;
+            };
+            self.connect(visit, now, ops);
+        }
+    }
+
+    fn connect(&mut self, visit: Visit, now: Instant, ops: &mut Ops) {
+        let scheduled = self.plan.began + visit.at;
+        self.found.late_max = self
+            .found
+            .late_max
+            .max(now.saturating_duration_since(scheduled));
+        let counts = &mut self.book.tally.counts;
+        counts.arrived += 1;
+        counts.misbehaved += u64::from(visit.conduct != Conduct::Well);
+        let source = self
+            .plan
+            .sources
+            .get(visit.source % self.plan.sources.len().max(1))
+            .copied();
+        let options = ClientOptions {
+            // A viewer that does not read should not have megabytes to fill first.
+            receive_buffer_bytes: matches!(visit.conduct, Conduct::Stalled | Conduct::Slow(_))
+                .then_some(LAZY_BUFFER_BYTES),
+            no_delay: true,
+        };
+        let key = self.settle(Viewer::new(visit, scheduled));
+        match client_socket(source, self.plan.target.address, &options) {
+            Ok(socket) => {
+                ops.connect(socket, self.plan.target.address, key);
+            }
+            Err(error) => self.end(
+                key,
+                now,
+                End::NotConnected(error.raw_os_error().unwrap_or_default()),
+                ops,
+            ),
+        }
+    }
+
+    fn settle(&mut self, viewer: Viewer) -> u64 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.viewers.push(Slot::default());
+            self.viewers.len() as u32 - 1
+        });
+        let slot = &mut self.viewers[index as usize];
+        slot.viewer = Some(viewer);
+        u64::from(slot.generation) << 32 | u64::from(index)
+    }
+
+    fn viewer(&mut self, key: u64) -> Option<&mut Viewer> {
+        let slot = self.viewers.get_mut(key as u32 as usize)?;
+        slot.viewer
+            .as_mut()
+            .filter(|_| u64::from(slot.generation) == key >> 32)
+    }
+
+    /// Those who leave, and those who read slowly.
+    fn wake(&mut self, now: Instant, ops: &mut Ops) {
+        while let Some(Reverse((at, key))) = self.wakes.peek().copied()
+            && at <= now
+        {
+            self.wakes.pop();
+            let Some(viewer) = self.viewer(key) else {
+                continue;
+            };
+            if viewer.leaves_at(at) {
+                self.end(key, now, End::Left, ops);
+            } else if let Some(file) = viewer.file {
+                ops.receive_some(file, key, viewer.sip_bytes());
+            }
+        }
+    }
+
+    /// One entry into the kernel: sends, and waits for the next thing to happen.
+    fn turn(&mut self, ring: &mut Ring, now: Instant, next_second: Instant) {
+        let arrival = self
+            .plan
+            .visits
+            .front()
+            .map(|visit| self.plan.began + visit.at);
+        let wake = self.wakes.peek().map(|Reverse((at, _))| *at);
+        let until = [arrival, wake, Some(self.plan.scale.steady.end)]
+            .into_iter()
+            .flatten()
+            .fold(next_second, Instant::min);
+        mem::swap(&mut self.talkative, &mut self.sending);
+        let (viewers, sending) = (&self.viewers, &self.sending);
+        ring.turn(Some(until), now, |batch| {
+            for &index in sending {
+                let slot = &viewers[index as usize];
+                if let Some(viewer) = &slot.viewer
+                    && let Some(file) = viewer.file
+                    && !viewer.out.is_empty()
+                {
+                    let key = u64::from(slot.generation) << 32 | u64::from(index);
+                    batch.send(file, key, [&viewer.out[..]]);
+                }
+            }
+        });
+        self.sending.clear();
+    }
+
+    fn take(&mut self, now: Instant, completion: Completion<'_>, ops: &mut Ops) {
+        match completion {
+            Completion::Connected { token, file } => {
+                if let Some(viewer) = self.viewer(token) {
+                    viewer.file = Some(file);
+                    self.connected(token, now, ops);
+                } else {
+                    ops.abort(file);
+                }
+            }
+            Completion::ConnectFailed { token, errno } => {
+                self.end(token, now, End::NotConnected(errno), ops)
+            }
+            Completion::Received { token, bytes } => self.received(token, now, bytes, ops),
+            Completion::ReceiveEnded { token, .. } => self.hung_up(token, now, ops),
+            Completion::Writable { token } => self.talkative.push(token as u32),
+            Completion::Sent { token, result } => self.sent(token, result, ops),
+            Completion::Accepted { .. }
+            | Completion::AcceptFailed { .. }
+            | Completion::DoorbellRang => {}
+        }
+    }
+
+    fn connected(&mut self, key: u64, now: Instant, ops: &mut Ops) {
+        self.book.tally.counts.connected += 1;
+        let (target, mut rng) = (self.plan.target.clone(), self.rng.clone());
+        let Some(viewer) = self.viewer(key) else {
+            return;
+        };
+        let Some(file) = viewer.file else { return };
+        let took = now.saturating_duration_since(viewer.scheduled);
+        let conduct = viewer.visit.conduct;
+        let wake = viewer.connected(&target, now, &mut rng);
+        if conduct.reads_at_will() {
+            ops.receive(file, key);
+        } else {
+            ops.receive_some(file, key, SIP_BYTES_MAX);
+        }
+        self.rng = rng;
+        if conduct == Conduct::Well {
+            record(&mut self.book.tally.connect, took);
+        }
+        self.wakes.extend(wake.map(|at| Reverse((at, key))));
+        self.talkative.push(key as u32);
+    }
+
+    fn received(&mut self, key: u64, now: Instant, bytes: &[u8], ops: &mut Ops) {
+        let slot = &mut self.viewers[key as u32 as usize];
+        let Some(viewer) = slot
+            .viewer
+            .as_mut()
+            .filter(|_| u64::from(slot.generation) == key >> 32)
+        else {
+            return;
+        };
+        self.book.tally.counts.bytes += bytes.len() as u64;
+        let over = viewer.received(now, bytes, &self.plan.scale, &mut self.book);
+        if !viewer.out.is_empty() {
+            self.talkative.push(key as u32);
+        }
+        if let Some(over) = over {
+            return self.end(key, now, End::Over(over), ops);
+        }
+        let Some(file) = viewer.file else { return };
+        match viewer.visit.conduct {
+            Conduct::Slow(_) if viewer.is_watching() => {
+                self.wakes.push(Reverse((now + SIP_EVERY, key)));
+            }
+            Conduct::Stalled if viewer.is_watching() => {}
+            conduct if conduct.reads_at_will() => {}
+            _ => ops.receive_some(file, key, SIP_BYTES_MAX),
+        }
+    }
+
+    fn hung_up(&mut self, key: u64, now: Instant, ops: &mut Ops) {
+        if let Some(viewer) = self.viewer(key) {
+            let over = viewer.hung_up(now);
+            self.end(key, now, End::Over(over), ops);
+        }
+    }
+
+    fn sent(&mut self, key: u64, result: i32, ops: &mut Ops) {
+        let Some(viewer) = self.viewer(key) else {
+            return;
+        };
+        let taken = usize::try_from(result).unwrap_or(0).min(viewer.out.len());
+        viewer.out.drain(..taken);
+        // An error ends the receive as well, which says so.
+        if !viewer.out.is_empty()
+            && let Some(file) = viewer.file
+        {
+            ops.poll_writable(file, key);
+        }
+    }
+
+    /// Once a second: deadlines of sessions, stalls of playback.
+    fn look(&mut self, now: Instant, ops: &mut Ops) {
+        let mut over = Vec::new();
+        for (index, slot) in self.viewers.iter_mut().enumerate() {
+            let Some(viewer) = &mut slot.viewer else {
+                continue;
+            };
+            let ended = viewer.look(now, &mut self.book);
+            if !viewer.out.is_empty() {
+                self.talkative.push(index as u32);
+            }
+            let key = u64::from(slot.generation) << 32 | index as u64;
+            over.extend(ended.map(|ended| (key, ended)));
+        }
+        for (key, ended) in over {
+            self.end(key, now, End::Over(ended), ops);
+        }
+    }
+
+    fn second(&mut self, now: Instant) -> Second {
+        let counts = &self.book.tally.counts;
+        let bytes = counts.bytes - mem::replace(&mut self.bytes_before, counts.bytes);
+        let viewers = || self.viewers.iter().filter_map(|slot| slot.viewer.as_ref());
+        Second {
+            worker: self.plan.index,
+            at: now.saturating_duration_since(self.plan.began),
+            up: viewers().filter(|viewer| viewer.file.is_some()).count() as u64,
+            playing: viewers().filter(|viewer| viewer.is_watching()).count() as u64,
+            stalled: viewers().filter(|viewer| viewer.meter.is_stalled()).count() as u64,
+            bytes,
+            failed: counts.failed.total(),
+            bad_packets: self.book.bad_packets,
+            stalls: mem::take(&mut self.book.second_stalls),
+            delay: mem::replace(&mut self.book.second, distribution()),
+        }
+    }
+
+    /// A viewer is gone. Whoever left of his own will is replaced.
+    fn end(&mut self, key: u64, now: Instant, end: End, ops: &mut Ops) {
+        let slot = &mut self.viewers[key as u32 as usize];
+        let Some(mut viewer) = slot
+            .viewer
+            .take_if(|_| u64::from(slot.generation) == key >> 32)
+        else {
+            return;
+        };
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(key as u32);
+        if let Some(file) = viewer.file {
+            if viewer.visit.conduct == Conduct::Vanishing {
+                ops.abort(file)
+            } else {
+                ops.close(file)
+            }
+        }
+        if end == End::Left && self.plan.crowd.stay.is_some() {
+            let at = now.saturating_duration_since(self.plan.began);
+            let visit = self.plan.crowd.visit(at, &mut self.rng);
+            let place = self.plan.visits.partition_point(|other| other.at <= at);
+            self.plan.visits.insert(place, visit);
+            self.book.tally.counts.planned += 1;
+        }
+        self.judge(&mut viewer, now, &end);
+    }
+
+    fn judge(&mut self, viewer: &mut Viewer, now: Instant, end: &End) {
+        if let Some(text) = viewer.judge(now, end, &self.plan.scale, &mut self.book) {
+            *self.found.failures.entry(text).or_default() += 1;
+        }
+    }
+
+    fn finish(mut self, now: Instant) -> Found {
+        let mut viewers = mem::take(&mut self.viewers);
+        for viewer in viewers.iter_mut().filter_map(|slot| slot.viewer.as_mut()) {
+            self.judge(viewer, now, &End::RunOver);
+        }
+        self.book.tally.counts.planned += self.plan.visits.len() as u64;
+        self.found.early_marks = self.book.early_marks;
+        self.found.tally = self.book.tally;
+        self.found
+    }
+}
+
+impl Conduct {
+    /// Takes all there is as it comes.
+    fn reads_at_will(self) -> bool {
+        !matches!(self, Conduct::Stalled | Conduct::Slow(_))
+    }
+}
+
+/// For the words of errors.
+pub fn error_words(errno: i32) -> String {
+    std::io::Error::from_raw_os_error(errno).to_string()
+}
+
+/// Sockets made before the ring is looked at again.
+const ARRIVALS_PER_TURN: usize = 64;
+/// Receive buffer of viewers that do not read; the kernel doubles it.
+const LAZY_BUFFER_BYTES: usize = 32 << 10;
+/// The most a viewer that asks for each read takes at once.
+pub const SIP_BYTES_MAX: u32 = 16 << 10;
+/// How often slow viewers read.
+pub const SIP_EVERY: Duration = Duration::from_millis(100);
+const SECOND: Duration = Duration::from_secs(1);
