@@ -15,89 +15,39 @@ mod news;
 mod order;
 mod outcome;
 mod playback;
+mod report;
+mod require;
 mod run;
 mod scout;
 mod search;
 mod tally;
 mod target;
 mod units;
+mod usage;
 mod viewer;
 mod worker;
 
-// Stand-ins until report, require, usage and live arrive; whoever brings them deletes these.
+// Stand-in until the live view arrives; whoever brings it deletes this.
 mod live {
     use crate::outcome::Moment;
     pub struct Live;
     impl Live {
-        pub fn moment(&mut self, m: &Moment) {
-            eprintln!("{m:?}");
-        }
+        pub fn moment(&mut self, _: &Moment) {}
         pub fn finish(self) {}
-    }
-}
-mod report {
-    use std::path::PathBuf;
-    pub struct Files {
-        pub json: Option<PathBuf>,
-        pub hgrm: Option<PathBuf>,
-        pub html: Option<PathBuf>,
-    }
-}
-mod require {
-    use crate::outcome::Outcome;
-    #[derive(Clone, Debug)]
-    pub struct Requirements;
-    impl std::str::FromStr for Requirements {
-        type Err = String;
-        fn from_str(_: &str) -> Result<Self, String> {
-            Ok(Requirements)
-        }
-    }
-    pub struct Verdict {
-        pub text: String,
-        pub measured: String,
-        pub met: bool,
-    }
-    impl Requirements {
-        pub fn check(&self, _: &Outcome) -> Vec<Verdict> {
-            vec![]
-        }
-    }
-}
-mod usage {
-    use crate::outcome::Usage;
-    pub struct Sampler;
-    #[derive(Default)]
-    pub struct Now {
-        pub server_cores: Option<f64>,
-        pub own_cores: f64,
-    }
-    impl Sampler {
-        pub fn new(_: Option<i32>) -> Result<Sampler, String> {
-            Ok(Sampler)
-        }
-        pub fn begin_steady(&mut self) {}
-        pub fn end_steady(&mut self) {}
-        pub fn second(&mut self) -> Now {
-            Now::default()
-        }
-        pub fn usage(&mut self, _: f64) -> Usage {
-            Usage::default()
-        }
     }
 }
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command, Load, RunArgs, SearchArgs};
+use crate::cli::{Cli, Command, RunArgs, SearchArgs};
 use crate::live::Live;
-use crate::require::Verdict;
+use crate::report::Files;
 use crate::run::Course;
+use crate::search::Step;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -116,42 +66,68 @@ fn main() -> ExitCode {
         }
     }
 }
+
 fn run(args: &RunArgs) -> Result<u8, String> {
     let stop = stop_at_signals()?;
     let course = Course::survey(&args.load, Arc::clone(&stop))?;
     let mut live = Live;
     let outcome = course.run(args.viewers, args.duration, &mut live)?;
     live.finish();
-    let t = &outcome.tally;
-    for (name, h) in [
-        ("connect", &t.connect),
-        ("first", &t.first_packet),
-        ("delay", &t.delay),
-        ("delay_ramp", &t.delay_ramp),
-        ("gap", &t.gap),
-        ("start", &t.start),
-        ("stall", &t.stall),
-        ("permille", &t.rate_permille),
-    ] {
-        println!(
-            "{name:10} n {} min {} p50 {} p90 {} p99 {} p999 {} max {}",
-            h.len(),
-            h.min(),
-            h.value_at_quantile(0.5),
-            h.value_at_quantile(0.9),
-            h.value_at_quantile(0.99),
-            h.value_at_quantile(0.999),
-            h.max()
-        );
-    }
-    println!(
-        "{:?} {:?} {:?}",
-        t.counts, outcome.failures, outcome.warnings
+    let verdicts = args
+        .require
+        .as_ref()
+        .map(|require| require.check(&outcome))
+        .unwrap_or_default();
+    print!(
+        "{}",
+        report::summary(&outcome, &verdicts, console::colors_enabled())
     );
-    Ok(0)
+    report::write_all(&outcome, &verdicts, &Files::from(&args.files))
+        .map_err(|error| format!("{error:?}"))?;
+    Ok(match report::passed(&verdicts) {
+        _ if stop.load(Ordering::Relaxed) => INTERRUPTED,
+        Some(false) => NOT_MET,
+        _ => 0,
+    })
 }
-fn search(_: &SearchArgs) -> Result<u8, String> {
-    Err("x".into())
+
+fn search(args: &SearchArgs) -> Result<u8, String> {
+    let stop = stop_at_signals()?;
+    let course = Course::survey(&args.load, Arc::clone(&stop))?;
+    let requirements = args.require.clone().expect("clap requires it");
+    let steps = search::search(
+        &course,
+        args,
+        &requirements,
+        |_, _| Live,
+        |step| println!("{}", step_line(step)),
+    )?;
+    match search::best(&steps) {
+        _ if stop.load(Ordering::Relaxed) => Ok(INTERRUPTED),
+        Some(best) => {
+            println!("\n{} viewers met {requirements}", best.viewers);
+            Ok(0)
+        }
+        None => {
+            println!("\nno number of viewers met {requirements}");
+            Ok(NOT_MET)
+        }
+    }
+}
+
+/// One step of a search, in a line.
+fn step_line(step: &Step) -> String {
+    let measured: Vec<String> = step
+        .verdicts
+        .iter()
+        .map(|verdict| format!("{} ({})", verdict.text, verdict.measured))
+        .collect();
+    let mark = if step.passed { "met    " } else { "NOT met" };
+    format!(
+        "{:>7} viewers  {mark}  {}",
+        step.viewers,
+        measured.join(", ")
+    )
 }
 
 /// A first signal ends the run early, with a report; a second one ends the program.
@@ -169,5 +145,6 @@ fn stop_at_signals() -> Result<Arc<AtomicBool>, String> {
     Ok(stop)
 }
 
+const NOT_MET: u8 = 1;
 const CANNOT: u8 = 2;
 const INTERRUPTED: u8 = 130;

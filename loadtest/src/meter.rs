@@ -127,11 +127,6 @@ impl Meter {
         self.playing_since_unix_ns = scale.clock.unix_ns(now);
     }
 
-    /// Has the server agreed?
-    pub fn is_playing(&self) -> bool {
-        self.playing_since.is_some()
-    }
-
     /// When media came last.
     pub fn last_media(&self) -> Option<Instant> {
         self.last_media

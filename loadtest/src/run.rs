@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam::sync::WaitGroup;
 use funnel_session::Selection;
 use funnel_session::client::{Manner, Options};
 use funnel_uring::{Ring, RingConfig};
@@ -20,7 +21,7 @@ use crate::outcome::{Asked, Moment, Outcome};
 use crate::scout::{Findings, scout};
 use crate::tally::{Distribution, Second, Tally, distribution};
 use crate::target::Target;
-use crate::usage::Sampler;
+use crate::usage::{Sample, Sampler};
 use crate::worker::{self, Found, Plan};
 
 /// What is measured, again and again with other numbers of viewers.
@@ -77,7 +78,7 @@ impl Course {
         let visits = crowd.visits(viewers, self.load.seed);
         let last_arrival = visits.last().map_or(Duration::ZERO, |visit| visit.at);
         let workers = self.workers(viewers)?;
-        let mut sampler = Sampler::new(self.load.server_pid).map_err(|error| error.to_string())?;
+        let sampler = Sampler::new(self.load.server_pid).map_err(|error| error.to_string())?;
         let cores = self.cores(workers);
         let (tell, seconds) = unbounded();
         // Rings take a while to make; nobody should arrive late for that.
@@ -95,18 +96,25 @@ impl Course {
             shares[index % workers].push(visit);
         }
         let mut threads = Vec::new();
+        let all_measured = WaitGroup::new();
         for (index, share) in shares.into_iter().enumerate() {
-            let plan = self.plan(index, share, &crowd, &timing);
+            let plan = self.plan(index, share, &crowd, &timing, all_measured.clone());
             threads.push(start(
+                index,
                 plan,
                 cores.get(index).copied().flatten(),
                 tell.clone(),
             )?);
         }
-        drop(tell);
-        let watched = watch(&seconds, workers, &timing, &mut sampler, live);
+        drop((tell, all_measured));
+        let watched = watch(&seconds, workers, &timing, &sampler, live);
         let found = join(threads)?;
-        let usage = sampler.usage(watched.viewers_mean);
+        let usage = sampler.usage(
+            &watched.from,
+            &watched.to,
+            watched.viewers_mean,
+            watched.viewers_end,
+        );
         Ok(self.outcome(
             viewers, duration, workers, &crowd, began_at, &timing, watched, found, usage,
         ))
@@ -181,10 +189,16 @@ impl Course {
             .collect()
     }
 
-    fn plan(&self, index: usize, share: Vec<Visit>, crowd: &Crowd, timing: &Timing) -> Plan {
+    fn plan(
+        &self,
+        index: usize,
+        share: Vec<Visit>,
+        crowd: &Crowd,
+        timing: &Timing,
+        all_measured: WaitGroup,
+    ) -> Plan {
         let probe = self.findings.probe;
         Plan {
-            index,
             target: self.target.clone(),
             crowd: crowd.clone(),
             visits: share.into(),
@@ -200,6 +214,7 @@ impl Course {
                 interval_ns: probe.map_or(0, |probe| probe.due(1).as_nanos() as u64),
             },
             stop: Arc::clone(&self.stop),
+            all_measured,
         }
     }
 
@@ -277,7 +292,7 @@ impl Course {
             },
             served: self.findings.served.clone(),
             began,
-            took: now.saturating_duration_since(timing.began),
+            took: now.min(timing.end).saturating_duration_since(timing.began),
             steady,
             viewers_mean: watched.viewers_mean,
             tally,
@@ -301,6 +316,7 @@ type Thread = JoinHandle<Found>;
 
 /// Starts a worker; its ring stands when this returns.
 fn start(
+    index: usize,
     plan: Plan,
     core: Option<core_affinity::CoreId>,
     seconds: Sender<Second>,
@@ -312,7 +328,7 @@ fn start(
     let files = (plan.visits.len() as u64 + plan.visits.len() as u64 / 8 + 64).min(limit) as u32;
     let (ready, told) = crossbeam::channel::bounded(1);
     let thread = std::thread::Builder::new()
-        .name(format!("load-{}", plan.index))
+        .name(format!("load-{index}"))
         .spawn(move || {
             if let Some(core) = core {
                 core_affinity::set_for_current(core);
@@ -353,7 +369,13 @@ fn join(threads: Vec<Thread>) -> Result<Found, String> {
 
 struct Watched {
     moments: Vec<Moment>,
+    /// Playing, mean over the steady time.
     viewers_mean: f64,
+    /// Playing at its end.
+    viewers_end: u64,
+    /// What processors and memory had used at its beginning and end.
+    from: Sample,
+    to: Sample,
 }
 
 /// Puts the workers' seconds together and samples processors until all workers are through.
@@ -361,64 +383,63 @@ fn watch(
     seconds: &Receiver<Second>,
     workers: usize,
     timing: &Timing,
-    sampler: &mut Sampler,
+    sampler: &Sampler,
     live: &mut Live,
 ) -> Watched {
     let mut open: HashMap<u64, Gathered> = HashMap::new();
-    let mut moments = Vec::new();
+    let mut moments: Vec<Moment> = Vec::new();
     let (mut playing_sum, mut playing_count) = (0.0, 0u32);
-    let mut marks = [(timing.steady_from, false), (timing.end, false)];
+    let mut before = sampler.sample();
+    let (mut from, mut to) = (None, None);
+    // A worker's thread is gone soon after the end, and its processor time with it.
+    let marks = [timing.steady_from, timing.end - END_SAMPLE_AHEAD];
     loop {
         let now = Instant::now();
-        for (number, (at, taken)) in marks.iter_mut().enumerate() {
-            if !*taken && now >= *at {
-                *taken = true;
-                if number == 0 {
-                    sampler.begin_steady()
-                } else {
-                    sampler.end_steady()
-                }
+        for (sample, at) in [&mut from, &mut to].into_iter().zip(marks) {
+            if now >= at {
+                sample.get_or_insert_with(|| sampler.sample());
             }
         }
-        let next_mark = marks
-            .iter()
-            .filter(|(_, taken)| !taken)
-            .map(|(at, _)| *at)
-            .min();
+        let next_mark = marks.into_iter().find(|at| *at > now);
         let wait = next_mark.map_or(SAMPLE_EVERY, |at| {
             at.saturating_duration_since(now).min(SAMPLE_EVERY)
         });
-        match seconds.recv_timeout(wait) {
-            Err(RecvTimeoutError::Timeout) => {}
+        let second = match seconds.recv_timeout(wait) {
+            Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => break,
-            Ok(second) => {
-                let number = second.at.as_secs();
-                let gathered = open.entry(number).or_default();
-                gathered.take(second);
-                if gathered.workers < workers {
-                    continue;
-                }
-                let Some(gathered) = open.remove(&number) else {
-                    continue;
-                };
-                let moment = gathered.moment(sampler);
-                if timing.began + gathered.at > timing.steady_from {
-                    playing_sum += moment.playing as f64;
-                    playing_count += 1;
-                }
-                live.moment(&moment);
-                moments.push(moment);
-            }
+            Ok(second) => second,
+        };
+        let number = second.at.as_secs();
+        let gathered = open.entry(number).or_default();
+        gathered.take(second);
+        if gathered.workers < workers {
+            continue;
         }
+        let Some(gathered) = open.remove(&number) else {
+            continue;
+        };
+        let sample = sampler.sample();
+        let moment = gathered.moment(sampler.cores(&before, &sample));
+        before = sample;
+        if timing.began + gathered.at > timing.steady_from {
+            playing_sum += moment.playing as f64;
+            playing_count += 1;
+        }
+        live.moment(&moment);
+        moments.push(moment);
     }
-    sampler.end_steady();
-    let viewers_mean = match (playing_count, moments.last()) {
-        (0, last) => last.map_or(0.0, |moment| moment.playing as f64),
-        (count, _) => playing_sum / f64::from(count),
+    let viewers_end = moments.last().map_or(0, |moment| moment.playing);
+    let viewers_mean = match playing_count {
+        0 => viewers_end as f64,
+        count => playing_sum / f64::from(count),
     };
+    let to = to.unwrap_or_else(|| sampler.sample());
     Watched {
         moments,
         viewers_mean,
+        viewers_end,
+        from: from.unwrap_or_else(|| to.clone()),
+        to,
     }
 }
 
@@ -459,18 +480,17 @@ impl Gathered {
             .expect("all distributions have the same bounds");
     }
 
-    fn moment(&self, sampler: &mut Sampler) -> Moment {
+    fn moment(&self, (server_cores, own_cores): (Option<f64>, f64)) -> Moment {
         let quantile =
             |q| (!self.delay.is_empty()).then(|| self.delay.value_at_quantile(q) as f64 / 1000.0);
-        let now = sampler.second();
         Moment {
             at_s: self.at.as_secs_f64(),
             bits_per_s: self.bytes as f64 * 8.0,
             delay_p50_ms: quantile(0.5),
             delay_p99_ms: quantile(0.99),
             delay_max_ms: quantile(1.0),
-            server_cores: now.server_cores,
-            own_cores: now.own_cores,
+            server_cores,
+            own_cores,
             ..self.sum
         }
     }
@@ -514,6 +534,7 @@ const VIEWERS_PER_WORKER: u32 = 20_000;
 /// Descriptors a worker's ring needs beside its viewers'.
 const FILES_SPARE: u32 = 128;
 const FAILURES_TOLD: usize = 10;
+const END_SAMPLE_AHEAD: Duration = Duration::from_millis(20);
 const SAMPLE_EVERY: Duration = Duration::from_millis(200);
 /// A worker that uses more of its core than this has no time to be exact.
 const BUSY: f64 = 0.95;

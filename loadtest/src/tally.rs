@@ -225,8 +225,6 @@ impl Failed {
 /// What one worker saw in one second.
 #[derive(Clone, Debug)]
 pub struct Second {
-    /// Number of the worker.
-    pub worker: usize,
     /// Its end, after the start of the run.
     pub at: Duration,
     /// Connections at its end.

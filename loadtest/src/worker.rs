@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
+use crossbeam::sync::WaitGroup;
 use fastrand::Rng;
 use funnel_uring::net::{ClientOptions, client_socket};
 use funnel_uring::{Completion, Ops, Ring};
@@ -25,8 +26,6 @@ use crate::viewer::{End, Viewer};
 
 /// What a worker is to do.
 pub struct Plan {
-    /// Its number.
-    pub index: usize,
     /// Whom to visit.
     pub target: Target,
     /// What replacements are drawn from.
@@ -43,6 +42,8 @@ pub struct Plan {
     pub scale: Scale,
     /// Set to end the run before its time.
     pub stop: Arc<AtomicBool>,
+    /// Lets workers wait for each other before they close their connections.
+    pub all_measured: WaitGroup,
 }
 
 /// What a worker has found.
@@ -82,7 +83,12 @@ pub fn run(plan: Plan, mut ring: Ring, seconds: &Sender<Second>) -> Found {
         ring.drain(|completion, ops| house.take(Instant::now(), completion, ops));
         house.found.turn_max = house.found.turn_max.max(began.elapsed());
     }
-    house.finish(Instant::now())
+    let end = house.plan.scale.steady.end.min(Instant::now());
+    let all_measured = house.plan.all_measured.clone();
+    let found = house.finish(end);
+    // Closing thousands of connections takes a core for a while, and others may be measuring on it.
+    all_measured.wait();
+    found
 }
 
 struct House {
@@ -359,7 +365,6 @@ impl House {
         let bytes = counts.bytes - mem::replace(&mut self.bytes_before, counts.bytes);
         let viewers = || self.viewers.iter().filter_map(|slot| slot.viewer.as_ref());
         Second {
-            worker: self.plan.index,
             at: now.saturating_duration_since(self.plan.began),
             up: viewers().filter(|viewer| viewer.file.is_some()).count() as u64,
             playing: viewers().filter(|viewer| viewer.is_watching()).count() as u64,

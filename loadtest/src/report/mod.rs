@@ -1,0 +1,61 @@
+//! What is said about a run: to people (`summary`, `html`), to machines (`json`), to plotting programs (`hgrm`).
+
+mod hgrm;
+mod json;
+#[cfg(test)]
+pub mod sample;
+mod summary;
+pub mod words;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use miette::{IntoDiagnostic, WrapErr};
+
+use crate::outcome::{Moment, Outcome};
+use crate::require::Verdict;
+
+pub use summary::summary;
+
+/// Where to write what.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// `--json`.
+    pub json: Option<PathBuf>,
+    /// `--hgrm`.
+    pub hgrm: Option<PathBuf>,
+    /// `--html`.
+    pub html: Option<PathBuf>,
+}
+
+/// Writes the files that were asked for. Tries all of them; the error is the first one's.
+pub fn write_all(outcome: &Outcome, verdicts: &[Verdict], files: &Files) -> miette::Result<()> {
+    let json = write(files.json.as_deref(), || json::json(outcome, verdicts));
+    let hgrm = write(files.hgrm.as_deref(), || hgrm::hgrm(outcome));
+    json.and(hgrm)
+}
+
+fn write(path: Option<&Path>, text: impl FnOnce() -> String) -> miette::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    fs::write(path, text())
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot write {}", path.display()))
+}
+
+/// Whether all requirements are met; `None` if there are none.
+pub fn passed(verdicts: &[Verdict]) -> Option<bool> {
+    (!verdicts.is_empty()).then(|| verdicts.iter().all(|verdict| verdict.met))
+}
+
+/// The moments that lie in the steady time, for the greater part of each.
+pub fn steady_moments(outcome: &Outcome) -> &[Moment] {
+    let begin_s = outcome.took.saturating_sub(outcome.steady).as_secs_f64();
+    let end_s = begin_s + outcome.steady.as_secs_f64();
+    let moments = &outcome.moments;
+    let from = moments.partition_point(|moment| moment.at_s <= begin_s + HALF_S);
+    let to = moments.partition_point(|moment| moment.at_s <= end_s + HALF_S);
+    &moments[from..to.max(from)]
+}
+
+/// Half of a moment, s.
+const HALF_S: f64 = 0.5;
