@@ -239,8 +239,6 @@ impl Course {
         usage: crate::outcome::Usage,
     ) -> Outcome {
         let now = Instant::now();
-        let mut tally = found.tally;
-        tally.counts.planned += u64::from(viewers) - u64::from(viewers).min(tally.counts.planned);
         let arrival = match crowd.stay {
             None => crowd.arrival.to_string(),
             Some(stay) => format!("{}, mean stay {} s", crowd.arrival, stay.as_secs_f64()),
@@ -295,7 +293,7 @@ impl Course {
             took: now.min(timing.end).saturating_duration_since(timing.began),
             steady,
             viewers_mean: watched.viewers_mean,
-            tally,
+            tally: found.tally,
             moments: watched.moments,
             usage,
             warnings,

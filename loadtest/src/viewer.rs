@@ -25,6 +25,8 @@ pub struct Viewer {
     pub file: Option<File>,
     /// What it has to say.
     pub out: Vec<u8>,
+    /// Its words are on their way, or wait for room.
+    pub is_speaking: bool,
     talk: Option<Talk>,
     leave_at: Option<Instant>,
     has_media: bool,
@@ -52,6 +54,7 @@ impl Viewer {
             scheduled,
             file: None,
             out: Vec::new(),
+            is_speaking: false,
             talk: None,
             leave_at: None,
             has_media: false,

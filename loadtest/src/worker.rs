@@ -97,9 +97,9 @@ struct House {
     viewers: Vec<Slot>,
     free: Vec<u32>,
     /// Viewers with something to say.
-    talkative: Vec<u32>,
+    talkative: Vec<u64>,
     /// Those that are saying it in this turn.
-    sending: Vec<u32>,
+    sending: Vec<u64>,
     wakes: BinaryHeap<Reverse<(Instant, u64)>>,
     book: Book,
     bytes_before: u64,
@@ -114,6 +114,8 @@ struct Slot {
 
 impl House {
     fn new(plan: Plan) -> House {
+        let mut book = Book::default();
+        book.tally.counts.planned = plan.visits.len() as u64;
         House {
             rng: Rng::with_seed(plan.seed),
             viewers: Vec::new(),
@@ -121,7 +123,7 @@ impl House {
             talkative: Vec::new(),
             sending: Vec::new(),
             wakes: BinaryHeap::new(),
-            book: Book::default(),
+            book,
             bytes_before: 0,
             found: Found {
                 tally: Tally::default(),
@@ -232,13 +234,12 @@ impl House {
         mem::swap(&mut self.talkative, &mut self.sending);
         let (viewers, sending) = (&self.viewers, &self.sending);
         ring.turn(Some(until), now, |batch| {
-            for &index in sending {
-                let slot = &viewers[index as usize];
-                if let Some(viewer) = &slot.viewer
+            for &key in sending {
+                let slot = &viewers[key as u32 as usize];
+                if u64::from(slot.generation) == key >> 32
+                    && let Some(viewer) = &slot.viewer
                     && let Some(file) = viewer.file
-                    && !viewer.out.is_empty()
                 {
-                    let key = u64::from(slot.generation) << 32 | u64::from(index);
                     batch.send(file, key, [&viewer.out[..]]);
                 }
             }
@@ -261,7 +262,7 @@ impl House {
             }
             Completion::Received { token, bytes } => self.received(token, now, bytes, ops),
             Completion::ReceiveEnded { token, .. } => self.hung_up(token, now, ops),
-            Completion::Writable { token } => self.talkative.push(token as u32),
+            Completion::Writable { token } => self.talkative.push(token),
             Completion::Sent { token, result } => self.sent(token, result, ops),
             Completion::Accepted { .. }
             | Completion::AcceptFailed { .. }
@@ -289,7 +290,17 @@ impl House {
             record(&mut self.book.tally.connect, took);
         }
         self.wakes.extend(wake.map(|at| Reverse((at, key))));
-        self.talkative.push(key as u32);
+        self.speak(key);
+    }
+
+    /// Has the viewer's words sent with the next turn: once, however often it is asked for.
+    fn speak(&mut self, key: u64) {
+        if let Some(viewer) = self.viewer(key)
+            && !viewer.out.is_empty()
+            && !mem::replace(&mut viewer.is_speaking, true)
+        {
+            self.talkative.push(key);
+        }
     }
 
     fn received(&mut self, key: u64, now: Instant, bytes: &[u8], ops: &mut Ops) {
@@ -303,18 +314,18 @@ impl House {
         };
         self.book.tally.counts.bytes += bytes.len() as u64;
         let over = viewer.received(now, bytes, &self.plan.scale, &mut self.book);
-        if !viewer.out.is_empty() {
-            self.talkative.push(key as u32);
-        }
+        let (file, conduct, is_watching) =
+            (viewer.file, viewer.visit.conduct, viewer.is_watching());
         if let Some(over) = over {
             return self.end(key, now, End::Over(over), ops);
         }
-        let Some(file) = viewer.file else { return };
-        match viewer.visit.conduct {
-            Conduct::Slow(_) if viewer.is_watching() => {
+        self.speak(key);
+        let Some(file) = file else { return };
+        match conduct {
+            Conduct::Slow(_) if is_watching => {
                 self.wakes.push(Reverse((now + SIP_EVERY, key)));
             }
-            Conduct::Stalled if viewer.is_watching() => {}
+            Conduct::Stalled if is_watching => {}
             conduct if conduct.reads_at_will() => {}
             _ => ops.receive_some(file, key, SIP_BYTES_MAX),
         }
@@ -333,8 +344,9 @@ impl House {
         };
         let taken = usize::try_from(result).unwrap_or(0).min(viewer.out.len());
         viewer.out.drain(..taken);
+        viewer.is_speaking = !viewer.out.is_empty();
         // An error ends the receive as well, which says so.
-        if !viewer.out.is_empty()
+        if viewer.is_speaking
             && let Some(file) = viewer.file
         {
             ops.poll_writable(file, key);
@@ -343,18 +355,17 @@ impl House {
 
     /// Once a second: deadlines of sessions, stalls of playback.
     fn look(&mut self, now: Instant, ops: &mut Ops) {
-        let mut over = Vec::new();
+        let (mut speak, mut over) = (Vec::new(), Vec::new());
         for (index, slot) in self.viewers.iter_mut().enumerate() {
             let Some(viewer) = &mut slot.viewer else {
                 continue;
             };
             let ended = viewer.look(now, &mut self.book);
-            if !viewer.out.is_empty() {
-                self.talkative.push(index as u32);
-            }
             let key = u64::from(slot.generation) << 32 | index as u64;
+            speak.extend((!viewer.out.is_empty()).then_some(key));
             over.extend(ended.map(|ended| (key, ended)));
         }
+        speak.into_iter().for_each(|key| self.speak(key));
         for (key, ended) in over {
             self.end(key, now, End::Over(ended), ops);
         }
@@ -416,7 +427,6 @@ impl House {
         for viewer in viewers.iter_mut().filter_map(|slot| slot.viewer.as_mut()) {
             self.judge(viewer, now, &End::RunOver);
         }
-        self.book.tally.counts.planned += self.plan.visits.len() as u64;
         self.found.early_marks = self.book.early_marks;
         self.found.tally = self.book.tally;
         self.found
