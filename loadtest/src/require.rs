@@ -294,8 +294,10 @@ fn metrics() -> Vec<Metric> {
     all
 }
 
+type Place = fn(&Distribution) -> f64;
+
 /// Where in a distribution to look.
-const PLACES: [(&str, fn(&Distribution) -> f64); 7] = [
+const PLACES: [(&str, Place); 7] = [
     ("min", |d| d.min() as f64),
     ("mean", |d| d.mean()),
     ("p50", |d| d.value_at_quantile(0.5) as f64),
@@ -336,17 +338,17 @@ fn times() -> Vec<Metric> {
 }
 
 fn rates() -> Vec<Metric> {
-    const PLACES: [(&str, fn(&Distribution) -> u64); 4] = [
-        ("min", |d| d.min()),
-        ("p1", |d| d.value_at_quantile(0.01)),
-        ("p50", |d| d.value_at_quantile(0.5)),
-        ("max", |d| d.max()),
+    const PLACES: [(&str, Place); 4] = [
+        ("min", |d| d.min() as f64),
+        ("p1", |d| d.value_at_quantile(0.01) as f64),
+        ("p50", |d| d.value_at_quantile(0.5) as f64),
+        ("max", |d| d.max() as f64),
     ];
-    let place = |(place, at): (&str, fn(&Distribution) -> u64)| {
+    let place = |(place, at): (&str, Place)| {
         metric(format!("rate_{place}"), Unit::Percent, move |o| {
             let rates = &o.tally.rate_permille;
             match (rates.is_empty(), o.served.bits_per_s) {
-                (false, _) => Ok(at(rates) as f64 / 10.0),
+                (false, _) => Ok(at(rates) / 10.0),
                 (true, None) => Err("the channel's rate is not known; say --rate"),
                 (true, Some(_)) => Err("nobody played for two seconds"),
             }

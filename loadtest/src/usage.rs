@@ -180,13 +180,6 @@ pub struct Sample {
     cores: Vec<CoreTicks>,
 }
 
-impl Sample {
-    /// Whether the server was there to be read.
-    pub fn server_is_there(&self) -> bool {
-        self.server.is_some()
-    }
-}
-
 #[derive(Clone, Debug)]
 struct ServerSample {
     user_ticks: u64,
@@ -357,11 +350,11 @@ mod tests {
         let pid = i32::try_from(child.id()).expect("pids fit");
         let sampler = Sampler::new(Some(pid)).expect("it sleeps");
         let before = sampler.sample();
-        assert!(before.server_is_there());
+        assert!(before.server.is_some());
         child.kill().expect("ours");
         child.wait().expect("ours");
         let after = sampler.sample();
-        assert!(!after.server_is_there());
+        assert!(!after.server.is_some());
         assert!(sampler.usage(&before, &after, 1.0, 1).server.is_none());
         assert_eq!(sampler.cores(&before, &after).0, None);
         assert!(Sampler::new(Some(pid)).is_err());

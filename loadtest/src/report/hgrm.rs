@@ -61,16 +61,23 @@ mod tests {
     #[test]
     fn the_text_is_what_plotting_programs_read() {
         let mut us = tally::distribution();
-        us.record_n(1_000, 3).expect("in bounds");
+        us.record_n(1_000, 2).expect("in bounds");
         us.record(2_000).expect("in bounds");
         let expected = "       Value     Percentile TotalCount 1/(1-Percentile)
 
-       1.000 0.000000000000          3           1.00
-       1.000 0.750000000000          3           4.00
-       2.000 0.775000000000          4           4.44
-       2.000 1.000000000000          4
-#[Mean    =        1.250, StdDeviation   =        0.433]
-#[Max     =        2.000, Total count    =            4]
+       1.000 0.000000000000          2           1.00
+       1.000 0.100000000000          2           1.11
+       1.000 0.200000000000          2           1.25
+       1.000 0.300000000000          2           1.43
+       1.000 0.400000000000          2           1.67
+       1.000 0.500000000000          2           2.00
+       1.000 0.550000000000          2           2.22
+       1.000 0.600000000000          2           2.50
+       1.000 0.650000000000          2           2.86
+       2.000 0.700000000000          3           3.33
+       2.000 1.000000000000          3
+#[Mean    =        1.333, StdDeviation   =        0.471]
+#[Max     =        2.000, Total count    =            3]
 #[Values  = test]
 ";
         assert_eq!(percentiles(&us, "test"), expected);

@@ -194,7 +194,7 @@ impl Page {
         let counts = &outcome.tally.counts;
         if counts.packets == 0 {
             let bytes = words::bytes(counts.bytes as f64);
-            return self.line("packets", &format!("n/a: not ASF; {bytes} received"));
+            return self.line("packets", &format!("n/a: no ASF packets, {bytes} received"));
         }
         let mut parts = vec![format!("{} received", words::count(counts.packets))];
         for (what, number) in [
@@ -515,7 +515,7 @@ gap              n/a: nobody got media twice
 playback start   n/a: nobody's playback began
 
 throughput       n/a: there was no steady time
-packets          n/a: not ASF; 0 B received
+packets          n/a: no ASF packets, 0 B received
 
 server           n/a: not watched; use --server-pid
 tester           0 % of a core, its busiest worker 0 % · 0 B resident
