@@ -9,7 +9,7 @@ use funnel_channel::Guard;
 
 use crate::report::Counters;
 use crate::train;
-use crate::viewer::{Flight, Train, Viewer};
+use crate::viewer::{Flight, Hot, Train, Viewer};
 
 /// What the kernel's answer to a send means for the viewer.
 #[derive(Debug, Eq, PartialEq)]
@@ -24,15 +24,19 @@ pub(crate) enum Taken {
 
 /// Books `sent` bytes of what was in flight.
 pub(crate) fn settle(
+    hot: &mut Hot,
     viewer: &mut Viewer,
     sent: usize,
     now: Instant,
     counters: &mut Counters,
     pin: impl FnOnce(&Train, &mut dyn FnMut(&Guard<'_>)),
 ) -> Taken {
-    viewer.stats.bytes += sent as u64;
-    counters.bytes += sent as u64;
-    let taken = match std::mem::replace(&mut viewer.flight, Flight::None) {
+    hot.count(sent, 0, counters);
+    if sent > 0 {
+        hot.progress_at = now;
+    }
+    viewer.note_train(hot);
+    match std::mem::replace(&mut hot.flight, Flight::None) {
         Flight::None => Taken::Whole,
         Flight::Cut => {
             viewer.cut_sent += sent;
@@ -59,11 +63,15 @@ pub(crate) fn settle(
                 Taken::Whole
             }
         }
-        Flight::Media(train) if sent == train.bytes => {
-            count(viewer, counters, train.packets);
-            Taken::Whole
-        }
-        Flight::Media(train) => {
+        // Written down above, if it was not before.
+        Flight::Steady(_) | Flight::Noted => {
+            let Some(train) = viewer.train.take() else {
+                return Taken::Whole;
+            };
+            if sent == train.bytes {
+                hot.count(0, train.packets, counters);
+                return Taken::Whole;
+            }
             let mut cut = None;
             pin(&train, &mut |guard| {
                 cut = train::find_cut(guard, train.form, train.start, train.end, sent)
@@ -72,36 +80,24 @@ pub(crate) fn settle(
                 None => Taken::Torn,
                 Some(cut) => {
                     // The packet that was cut will be sent whole before anything else.
-                    count(
-                        viewer,
-                        counters,
-                        cut.packets + u32::from(!cut.rest.is_empty()),
-                    );
+                    let packets = cut.packets + u32::from(!cut.rest.is_empty());
+                    hot.count(0, packets, counters);
                     viewer.cut = cut.rest;
-                    viewer.sequence = cut.after.sequence;
+                    let sequence = cut.after.sequence;
                     match &mut viewer.media {
                         // Another run already: it begins where the cut packet left the count.
-                        Some(media) if train.stopped => {
-                            media.run.sequence = media.run.framing.first_sequence(viewer.sequence);
+                        Some(_) if train.stopped => {
+                            hot.run.sequence = hot.run.framing.first_sequence(sequence);
                         }
                         Some(media) => {
-                            media.run = cut.after;
+                            hot.run = cut.after;
                             media.drained = false;
                         }
-                        None => {}
+                        None => hot.run.sequence = sequence,
                     }
                     Taken::Part
                 }
             }
         }
-    };
-    if sent > 0 {
-        viewer.session.note_progress(now);
     }
-    taken
-}
-
-fn count(viewer: &mut Viewer, counters: &mut Counters, packets: u32) {
-    viewer.stats.packets += u64::from(packets);
-    counters.packets += u64::from(packets);
 }

@@ -12,10 +12,10 @@ use slab::Slab;
 use crate::admission::Admission;
 use crate::control::{self, Taken};
 use crate::feeds::Feeds;
-use crate::report::{Counters, Reason, Report};
+use crate::report::{Counters, Reason, Report, ViewerStats};
 use crate::sends::{Guards, Sends, Spare};
 use crate::stations::{Served, Station};
-use crate::viewer::{Flight, Key, Viewer};
+use crate::viewer::{Flight, Hot, Key, Viewer};
 use crate::wheel::Wheel;
 
 /// What an engine is made with.
@@ -54,6 +54,8 @@ pub enum Action {
 pub struct Engine {
     pub(crate) config: EngineConfig,
     pub(crate) viewers: Slab<Viewer>,
+    /// By the same index; places nobody is at keep their last record.
+    pub(crate) hot: Vec<Hot>,
     pub(crate) stations: Vec<Station>,
     pub(crate) feeds: Feeds,
     wheel: Wheel,
@@ -80,6 +82,7 @@ impl Engine {
         let list = || Vec::with_capacity(config.viewers_max);
         Self {
             viewers: Slab::with_capacity(config.viewers_max.min(VIEWERS_AT_START)),
+            hot: Vec::with_capacity(config.viewers_max),
             stations: Vec::new(),
             feeds: Feeds::default(),
             wheel,
@@ -105,8 +108,12 @@ impl Engine {
         let generation = self.next_generation;
         self.next_generation = self.next_generation.wrapping_add(1);
         let session = Session::new(Arc::clone(&self.config.settings), random, now);
-        let index =
-            u32::try_from(self.viewers.insert(Viewer::new(generation, peer, session))).ok()?;
+        let index = u32::try_from(self.viewers.insert(Viewer::new(peer, session))).ok()?;
+        let hot = Hot::new(generation, now);
+        match self.hot.get_mut(index as usize) {
+            Some(place) => *place = hot,
+            None => self.hot.push(hot), // the table of viewers takes a free place or the next one
+        }
         self.counters.accepted += 1;
         self.pump(index, now);
         Some(Key { index, generation })
@@ -149,7 +156,7 @@ impl Engine {
         }
         if let Some(media) = &mut viewer.media {
             media.lagged = true;
-            media.next_visit = now;
+            self.hot[index as usize].next_visit = now;
         }
         self.queue(index);
     }
@@ -157,14 +164,27 @@ impl Engine {
     /// The kernel's answer to a send: bytes taken, or `-errno`.
     pub fn sent(&mut self, now: Instant, key: Key, result: i32) {
         let Some(index) = self.find(key) else { return };
-        let viewer = &mut self.viewers[index as usize];
         let sent = match usize::try_from(result) {
             Ok(sent) => sent,
             Err(_) if result == -EAGAIN => 0,
             Err(_) => return self.hung_up(key, result),
         };
+        let hot = &mut self.hot[index as usize];
+        if let Flight::Steady(train) = hot.flight
+            && hot.steady
+            && sent == train.bytes as usize
+        {
+            hot.flight = Flight::None;
+            hot.progress_at = now;
+            hot.count(sent, u32::from(train.packets), &mut self.counters);
+            if hot.next_visit <= now {
+                self.list(index);
+            }
+            return;
+        }
+        let viewer = &mut self.viewers[index as usize];
         let feeds = &mut self.feeds;
-        let taken = control::settle(viewer, sent, now, &mut self.counters, |train, look| {
+        let taken = control::settle(hot, viewer, sent, now, &mut self.counters, |train, look| {
             feeds.with_pinned(train.feed, look)
         });
         match taken {
@@ -174,13 +194,14 @@ impl Engine {
                     || viewer
                         .media
                         .as_ref()
-                        .is_some_and(|media| media.drained || media.next_visit <= now)
+                        .is_some_and(|media| media.drained || hot.next_visit <= now)
                 {
                     self.queue(index);
                 }
             }
             Taken::Part => {
                 viewer.blocked = Some(now);
+                hot.steady = false;
                 self.counters.short_sends += 1;
                 self.actions.push(Action::AwaitWritable(key));
                 self.sleep(index);
@@ -209,7 +230,7 @@ impl Engine {
         self.look_at_stations(now);
         self.wheel.expire(now, &mut self.visits);
         while let Some(index) = self.visits.pop() {
-            self.queue(index);
+            self.list(index);
         }
         let mut due = std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare_list));
         for (position, &index) in due.iter().enumerate() {
@@ -218,8 +239,7 @@ impl Engine {
                 break;
             }
             // A place stands here twice when its viewer left and another got it: the second time nothing is queued.
-            let viewer = self.viewers.get_mut(index as usize);
-            if viewer.is_some_and(|viewer| std::mem::take(&mut viewer.queued)) {
+            if std::mem::take(&mut self.hot[index as usize].queued) {
                 self.attend(index, now);
             }
         }
@@ -243,6 +263,7 @@ impl Engine {
         }
         let sends = Sends {
             viewers: &mut self.viewers,
+            hot: &mut self.hot,
             stations: &self.stations,
             visits: &mut self.visits,
             ready: &mut self.ready,
@@ -305,8 +326,21 @@ impl Engine {
 
     /// Looks at a viewer whose time has come; puts it on the list of visits if something is to be sent.
     fn attend(&mut self, index: u32, now: Instant) {
-        let viewer = &self.viewers[index as usize];
-        if viewer.session_wake.is_some_and(|at| at <= now) {
+        let hot = &self.hot[index as usize];
+        let told = hot.session_wake.is_some_and(|at| at <= now);
+        if hot.steady && !told {
+            if hot.next_visit <= now {
+                self.visits.push(index);
+            } else {
+                self.sleep(index);
+            }
+            return;
+        }
+        if told {
+            let progress_at = hot.progress_at;
+            self.viewers[index as usize]
+                .session
+                .note_progress(progress_at);
             self.feed(index, now, Input::Timeout);
         }
         if !self.give_up(index, now) {
@@ -317,13 +351,14 @@ impl Engine {
         let Some(viewer) = self.viewers.get(index as usize) else {
             return;
         };
+        let hot = &self.hot[index as usize];
         if let Some((hr, _)) = viewer
             .closing
-            .filter(|_| !viewer.has_urgent() && matches!(viewer.flight, Flight::None))
+            .filter(|_| !viewer.has_urgent() && hot.flight == Flight::None)
         {
             return self.remove(index, Reason::Closed(hr), Action::Close);
         }
-        if viewer.may_send(now) {
+        if viewer.may_send(hot, now) {
             self.visits.push(index);
         } else {
             self.sleep(index);
@@ -357,21 +392,30 @@ impl Engine {
     }
 
     pub(crate) fn sleep(&mut self, index: u32) {
+        let hot = &self.hot[index as usize];
+        if hot.steady {
+            return self.wheel.set(index, hot.deadline());
+        }
         let viewer = &self.viewers[index as usize];
         let limit = viewer.blocked.map(|_| patience(viewer, &self.stations));
-        match viewer.deadline(limit) {
+        match viewer.deadline(hot, limit) {
             Some(deadline) => self.wheel.set(index, deadline),
             None => self.wheel.cancel(index),
         }
     }
 
+    /// Something of a viewer has changed: the next turn looks at all of it.
     pub(crate) fn queue(&mut self, index: u32) {
-        if let Some(viewer) = self
-            .viewers
-            .get_mut(index as usize)
-            .filter(|viewer| !viewer.queued)
-        {
-            viewer.queued = true;
+        if let Some(hot) = self.hot.get_mut(index as usize).filter(|hot| hot.taken) {
+            hot.steady = false;
+            self.list(index);
+        }
+    }
+
+    /// Puts a viewer on the list of the next turn.
+    fn list(&mut self, index: u32) {
+        if let Some(hot) = self.hot.get_mut(index as usize).filter(|hot| !hot.queued) {
+            hot.queued = true;
             self.ready.push(index);
         }
     }
@@ -399,9 +443,16 @@ impl Engine {
         let Some(viewer) = self.viewers.get(index as usize) else {
             return;
         };
+        let hot = &mut self.hot[index as usize];
+        (hot.taken, hot.queued) = (false, false);
         let key = Key {
             index,
-            generation: viewer.generation,
+            generation: hot.generation,
+        };
+        let stats = ViewerStats {
+            packets: hot.packets,
+            bytes: hot.bytes,
+            ..viewer.stats
         };
         let channel = viewer.open.as_ref().map(|open| {
             self.stations[open.station as usize]
@@ -415,7 +466,7 @@ impl Engine {
             agent: viewer.session.agent().to_owned(),
             channel,
             reason,
-            stats: viewer.stats,
+            stats,
         };
         self.leave_channel(index);
         self.wheel.cancel(index);
@@ -425,8 +476,8 @@ impl Engine {
     }
 
     fn find(&self, key: Key) -> Option<u32> {
-        let viewer = self.viewers.get(key.index as usize)?;
-        (viewer.generation == key.generation).then_some(key.index)
+        let hot = self.hot.get(key.index as usize)?;
+        (hot.taken && hot.generation == key.generation).then_some(key.index)
     }
 
     pub(crate) fn indices(&self) -> Vec<u32> {

@@ -26,7 +26,7 @@ impl Engine {
                 }
                 Output::Event(event) => self.on_event(index, event, now),
                 Output::Idle { wake_at } => {
-                    viewer.session_wake = wake_at.map(|(at, _)| at);
+                    self.hot[index as usize].session_wake = wake_at.map(|(at, _)| at);
                     break;
                 }
             }
@@ -72,30 +72,27 @@ impl Engine {
         let viewer = &mut self.viewers[index as usize];
         let Some(open) = &viewer.open else { return };
         let station = &self.stations[open.station as usize];
-        let mut media = Media::new(play, viewer.sequence, now);
-        media.fast_start = FastStart::new(
+        let fast_start = FastStart::new(
             &play.accel,
             open.epoch.bit_rate,
             station.served.tuning.train,
             now,
         );
-        viewer.media = Some(Box::new(media));
+        self.hot[index as usize].play(play, now);
+        viewer.media = Some(Box::new(Media::new(play.selection, fast_start)));
         viewer.control.shrink_to_fit();
         station.served.channel.viewer_started();
     }
 
     /// A stream switch while playing: the other log takes over at its next clean point (protocol page §5.15).
     fn on_select(&mut self, index: u32, selection: Selection) {
-        let viewer = &self.viewers[index as usize];
-        let (Some(open), Some(media)) = (&viewer.open, &viewer.media) else {
+        let hot = &mut self.hot[index as usize];
+        let viewer = &mut self.viewers[index as usize];
+        let (Some(open), Some(media)) = (&viewer.open, &mut viewer.media) else {
             return;
         };
-        let Some(feed) = media.feed else {
-            if let Some(media) = &mut self.viewers[index as usize].media {
-                media.selection = selection;
-            }
-            return;
-        };
+        media.selection = selection;
+        let Some(feed) = hot.feed else { return };
         let (station, epoch) = (open.station, Arc::clone(&open.epoch));
         let tuning = self.stations[station as usize].served.tuning;
         let target = self.feeds.acquire(
@@ -105,10 +102,6 @@ impl Engine {
             &tuning,
             self.config.selections_max,
         );
-        let Some(media) = &mut self.viewers[index as usize].media else {
-            return;
-        };
-        media.selection = selection;
         let Some(target) = target else { return };
         if let Some(before) = media.switch_to.take() {
             self.feeds.release(before);
@@ -118,8 +111,9 @@ impl Engine {
         } else if selection.within(epoch.streams) == Selection::NONE {
             // Nothing wanted: no clean point will ever come. The old streams end here; the cursor walks on over the
             // numbers, so that streams turned on again go on from there and nothing comes twice.
-            media.feed = Some(target);
-            media.run.joined_at = None;
+            viewer.note_train(hot);
+            hot.feed = Some(target);
+            hot.run.joined_at = None;
             self.feeds.release(feed);
         } else {
             media.switch_to = Some(target);
@@ -131,10 +125,12 @@ impl Engine {
         let Some(media) = viewer.media.take() else {
             return;
         };
-        if let Flight::Media(train) = &mut viewer.flight {
+        let hot = &mut self.hot[index as usize];
+        viewer.note_train(hot);
+        if let Some(train) = &mut viewer.train {
             train.stopped = true;
         }
-        for feed in media.feed.into_iter().chain(media.switch_to) {
+        for feed in hot.feed.take().into_iter().chain(media.switch_to) {
             self.feeds.release(feed);
         }
         if let Some(open) = &viewer.open {
@@ -154,16 +150,17 @@ impl Engine {
         else {
             return;
         };
+        let hot = &self.hot[index as usize];
         if media.drained {
             self.come_to_the_end(index, now);
-        } else if media.feed.is_none() && media.next_visit <= now {
+        } else if hot.feed.is_none() && hot.next_visit <= now {
             self.attach(index, now);
         }
     }
 
     fn come_to_the_end(&mut self, index: u32, now: Instant) {
         let viewer = &mut self.viewers[index as usize];
-        if viewer.has_urgent() || !matches!(viewer.flight, Flight::None) {
+        if viewer.has_urgent() || self.hot[index as usize].flight != Flight::None {
             return; // the last packet is not out yet: the kernel's answer brings the viewer back
         }
         let Some(station) = viewer.open.as_ref().map(|open| open.station) else {
@@ -200,7 +197,7 @@ impl Engine {
         if epoch.log.ended() {
             // A show that starts with its viewers is being rewound for this one; any other is over.
             media.drained = channel.options().start != Start::FirstViewer;
-            media.next_visit = now + REWIND_POLL;
+            self.hot[index as usize].next_visit = now + REWIND_POLL;
             media.rewind_polls += 1;
             if media.rewind_polls >= REWIND_POLLS_MAX && !media.drained {
                 // Its play may have been counted for the show that was just ending: play again.
@@ -222,10 +219,9 @@ impl Engine {
             &tuning,
             self.config.selections_max,
         );
-        match (feed, &mut self.viewers[index as usize].media) {
-            (Some(feed), Some(media)) => media.feed = Some(feed),
-            (Some(feed), None) => self.feeds.release(feed),
-            (None, _) => self.feed(index, now, Input::Kick(HResult::NS_E_SERVER_UNAVAILABLE)),
+        match feed {
+            Some(feed) => self.hot[index as usize].feed = Some(feed),
+            None => self.feed(index, now, Input::Kick(HResult::NS_E_SERVER_UNAVAILABLE)),
         }
     }
 }

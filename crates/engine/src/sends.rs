@@ -12,9 +12,9 @@ use crate::pacing::Progress;
 use crate::report::Counters;
 use crate::stations::Station;
 use crate::train::{self, Bounds, Pieces};
-use crate::viewer::{Flight, Key, Media, Run, Train, UNJOINED, Viewer};
+use crate::viewer::{Flight, Hot, Key, Media, Run, SteadyTrain, Train, UNJOINED, Viewer};
 use crate::wheel::Wheel;
-use funnel_channel::{Form, Guard};
+use funnel_channel::Guard;
 
 /// The logs as pinned for one turn.
 pub struct Guards<'e> {
@@ -46,6 +46,7 @@ impl Guards<'_> {
 /// The viewers due in one turn.
 pub struct Sends<'e> {
     pub(crate) viewers: &'e mut Slab<Viewer>,
+    pub(crate) hot: &'e mut Vec<Hot>,
     pub(crate) stations: &'e Vec<Station>,
     pub(crate) visits: &'e mut Vec<u32>,
     /// Viewers to look at in the next turn.
@@ -81,24 +82,81 @@ impl Sends<'_> {
                 self.postpone(position);
                 break;
             }
-            let Some(viewer) = self.viewers.get_mut(index as usize) else {
-                continue;
-            };
             pieces.clear();
-            if viewer.has_urgent() {
-                couple_urgent(viewer, &mut arena, &mut pieces);
-            } else {
-                self.couple_media(index, guards, &mut arena, &mut pieces);
+            if !self.couple_steady(index, guards, &mut arena, &mut pieces) {
+                self.couple_other(index, guards, &mut arena, &mut pieces);
             }
             if !pieces.is_empty() {
                 sends += 1;
                 self.counters.sends += 1;
-                let generation = self.viewers[index as usize].generation;
+                let generation = self.hot[index as usize].generation;
                 send(Key { index, generation }, &pieces);
             }
-            self.sleep(index);
         }
         self.visits.clear();
+    }
+
+    /// The next train of a viewer for whom there is nothing else to do: the hot loop. False, and nothing is done, when
+    /// there is more to it.
+    #[inline]
+    fn couple_steady<'d>(
+        &mut self,
+        index: u32,
+        guards: &'d Guards<'_>,
+        arena: &mut &'d mut [u8],
+        pieces: &mut Pieces<'d>,
+    ) -> bool {
+        let hot = &mut self.hot[index as usize];
+        let Some(pinned) = hot.feed.and_then(|feed| guards.get(feed)) else {
+            return false;
+        };
+        let station = &self.stations[pinned.station as usize];
+        let over = pinned.guard.ended() || station.is_lost();
+        if !hot.steady || hot.run.cursor < pinned.guard.head() || over {
+            return false;
+        }
+        hot.next_visit = train_after(hot.next_visit, station.served.tuning.train, self.now);
+        let start = hot.run.cursor;
+        let form = hot.form(pinned.form);
+        let bounds = Bounds {
+            end: pinned.guard.tail(),
+            bytes_max: self.visit_bytes_max,
+            published_until: hot.published_until(self.now),
+        };
+        let coupled = train::couple(&pinned.guard, form, bounds, &mut hot.run, arena, pieces);
+        if coupled.packets > 0 {
+            hot.flight = Flight::Steady(SteadyTrain::new(hot.run.cursor - start, form, &coupled));
+        }
+        if coupled.more {
+            hot.next_visit = self.now; // the kernel's answer brings the viewer back at once
+        }
+        self.wheel.set(index, hot.deadline());
+        true
+    }
+
+    /// What a viewer is sent whose visit needs all of it.
+    fn couple_other<'d>(
+        &mut self,
+        index: u32,
+        guards: &'d Guards<'_>,
+        arena: &mut &'d mut [u8],
+        pieces: &mut Pieces<'d>,
+    ) {
+        let Some(viewer) = self.viewers.get_mut(index as usize) else {
+            return;
+        };
+        let hot = &mut self.hot[index as usize];
+        hot.steady = false;
+        if viewer.has_urgent() {
+            couple_urgent(hot, viewer, arena, pieces);
+        } else {
+            self.couple_media(index, guards, arena, pieces);
+        }
+        let (hot, viewer) = (&mut self.hot[index as usize], &self.viewers[index as usize]);
+        hot.steady = viewer.is_steady(hot);
+        if let Some(deadline) = viewer.deadline(hot, None) {
+            self.wheel.set(index, deadline);
+        }
     }
 
     /// Media for one viewer, and everything that belongs to its place in the log: joining, jumping, switching, the end.
@@ -109,33 +167,37 @@ impl Sends<'_> {
         arena: &mut &'d mut [u8],
         pieces: &mut Pieces<'d>,
     ) {
+        let hot = &mut self.hot[index as usize];
         let viewer = &mut self.viewers[index as usize];
         let Some(media) = viewer.media.as_deref_mut() else {
             return;
         };
-        let Some((feed, pinned)) = media.feed.and_then(|feed| Some((feed, guards.get(feed)?)))
-        else {
+        let Some((feed, pinned)) = hot.feed.and_then(|feed| Some((feed, guards.get(feed)?))) else {
             return;
         };
         let station = &self.stations[pinned.station as usize];
         let tuning = &station.served.tuning;
-        media.next_visit = next_visit(index, media, tuning.train, self.now);
+        hot.next_visit = if std::mem::replace(&mut media.spread, true) {
+            train_after(hot.next_visit, tuning.train, self.now)
+        } else {
+            first_visit(index, tuning.train, self.now)
+        };
 
-        if media.run.cursor != UNJOINED && media.run.cursor < pinned.guard.head() {
-            let from = std::mem::replace(&mut media.run.cursor, UNJOINED);
+        if hot.run.cursor != UNJOINED && hot.run.cursor < pinned.guard.head() {
+            let from = std::mem::replace(&mut hot.run.cursor, UNJOINED);
             media.missed_until = Some(from);
-            join(media, &pinned.guard, self.now, Duration::ZERO);
+            join(hot, media, &pinned.guard, self.now, Duration::ZERO);
             viewer.stats.jumps += 1;
             self.counters.jumps += 1;
         }
-        if media.run.cursor == UNJOINED {
-            join(media, &pinned.guard, self.now, tuning.fast_start);
+        if hot.run.cursor == UNJOINED {
+            join(hot, media, &pinned.guard, self.now, tuning.fast_start);
         }
         if let Some(from) = media.missed_until.take() {
             // No clean point yet: it misses everything so far, and goes on missing.
-            let joined = media.run.cursor != UNJOINED;
+            let joined = hot.run.cursor != UNJOINED;
             let to = if joined {
-                media.run.cursor
+                hot.run.cursor
             } else {
                 pinned.guard.tail()
             };
@@ -150,18 +212,18 @@ impl Sends<'_> {
             .switch_to
             .and_then(|target| Some((target, guards.get(target)?)))
         {
-            let at = if media.run.cursor == UNJOINED {
+            let at = if hot.run.cursor == UNJOINED {
                 Some(UNJOINED)
             } else {
-                next.guard.next_clean_point(media.run.cursor)
+                next.guard.next_clean_point(hot.run.cursor)
             };
             match at {
-                Some(at) if at == media.run.cursor || media.run.cursor == UNJOINED => {
-                    media.feed = Some(target);
+                Some(at) if at == hot.run.cursor || hot.run.cursor == UNJOINED => {
+                    hot.feed = Some(target);
                     media.switch_to = None;
-                    media.run.joined_at = (at != UNJOINED).then_some(at);
+                    hot.run.joined_at = (at != UNJOINED).then_some(at);
                     self.released.push(feed);
-                    media.next_visit = self.now; // goes on with the other log in the next turn
+                    hot.next_visit = self.now; // goes on with the other log in the next turn
                     return;
                 }
                 Some(at) => {
@@ -175,20 +237,16 @@ impl Sends<'_> {
             media.lagged = false;
             let behind = pinned
                 .guard
-                .packet(media.run.cursor)
+                .packet(hot.run.cursor)
                 .map(|packet| self.now.saturating_duration_since(packet.published_at()));
-            let behind = behind.unwrap_or_default().saturating_sub(media.delay);
+            let behind = behind.unwrap_or_default().saturating_sub(hot.delay());
             viewer.stats.lag_ms_max = viewer
                 .stats
                 .lag_ms_max
                 .max(u64::try_from(behind.as_millis()).unwrap_or(u64::MAX));
         }
-        if media.run.cursor != UNJOINED {
-            let form = if media.keep_padding {
-                Form::Full
-            } else {
-                pinned.form
-            };
+        if hot.run.cursor != UNJOINED {
+            let form = hot.form(pinned.form);
             let budget = media
                 .fast_start
                 .as_mut()
@@ -196,25 +254,25 @@ impl Sends<'_> {
             let bounds = Bounds {
                 end,
                 bytes_max: budget.min(self.visit_bytes_max),
-                published_until: (!media.delay.is_zero())
-                    .then(|| self.now.checked_sub(media.delay).unwrap_or(self.now)),
+                published_until: hot.published_until(self.now),
             };
-            let start = media.run;
-            let coupled = train::couple(&pinned.guard, form, bounds, &mut media.run, arena, pieces);
+            let start = hot.run;
+            let coupled = train::couple(&pinned.guard, form, bounds, &mut hot.run, arena, pieces);
             if coupled.packets > 0 {
-                viewer.sequence = media.run.sequence;
                 let train = Train {
                     feed,
                     start,
-                    end: media.run.cursor,
+                    end: hot.run.cursor,
                     form,
                     bytes: coupled.bytes,
                     packets: coupled.packets,
                     stopped: false,
                 };
-                viewer.flight = Flight::Media(train);
+                viewer.train = Some(train);
+                hot.flight = Flight::Noted;
             }
             pace(
+                hot,
                 media,
                 &pinned.guard,
                 start,
@@ -222,53 +280,49 @@ impl Sends<'_> {
                 self.now,
                 tuning.fast_start,
             );
-            if coupled.more && media.fast_start.is_none() || switches && media.run.cursor == end {
-                media.next_visit = self.now; // the kernel's answer brings the viewer back at once
+            if coupled.more && media.fast_start.is_none() || switches && hot.run.cursor == end {
+                hot.next_visit = self.now; // the kernel's answer brings the viewer back at once
             }
         }
         let over = pinned.guard.ended() || station.is_lost();
-        if over && (media.run.cursor == UNJOINED || media.run.cursor >= pinned.guard.tail()) {
+        if over && (hot.run.cursor == UNJOINED || hot.run.cursor >= pinned.guard.tail()) {
             media.drained = true;
-            if !viewer.queued {
-                viewer.queued = true;
-                self.ready.push(index);
-            }
-        }
-    }
-
-    fn sleep(&mut self, index: u32) {
-        let viewer = &self.viewers[index as usize];
-        if let Some(deadline) = viewer.deadline(None) {
-            self.wheel.set(index, deadline);
+            self.list(index);
         }
     }
 
     /// Puts the rest of the list in front of the next turn's.
     fn postpone(&mut self, position: usize) {
-        for &index in &self.visits[position..] {
-            if let Some(viewer) = self
-                .viewers
-                .get_mut(index as usize)
-                .filter(|viewer| !viewer.queued)
-            {
-                viewer.queued = true;
-                self.ready.push(index);
-            }
+        for position in position..self.visits.len() {
+            let index = self.visits[position];
+            self.list(index);
+        }
+    }
+
+    fn list(&mut self, index: u32) {
+        let hot = &mut self.hot[index as usize];
+        if !std::mem::replace(&mut hot.queued, true) {
+            self.ready.push(index);
         }
     }
 }
 
 /// The rest of a cut packet, or the first message: copied, since neither is media.
-fn couple_urgent<'d>(viewer: &mut Viewer, arena: &mut &'d mut [u8], pieces: &mut Pieces<'d>) {
+fn couple_urgent<'d>(
+    hot: &mut Hot,
+    viewer: &Viewer,
+    arena: &mut &'d mut [u8],
+    pieces: &mut Pieces<'d>,
+) {
     let rest = if viewer.cut.is_empty() {
-        viewer.flight = Flight::Control;
+        hot.flight = Flight::Control;
         viewer
             .control
             .front()
             .and_then(|message| message.get(viewer.control_sent..))
             .unwrap_or_default()
     } else {
-        viewer.flight = Flight::Cut;
+        hot.flight = Flight::Cut;
         viewer.cut.get(viewer.cut_sent..).unwrap_or_default()
     };
     let (copy, left) = std::mem::take(arena).split_at_mut(rest.len());
@@ -278,15 +332,15 @@ fn couple_urgent<'d>(viewer: &mut Viewer, arena: &mut &'d mut [u8], pieces: &mut
 }
 
 /// Finds the place to begin at: the very first packet of the log while it is young, else a clean point.
-fn join(media: &mut Media, guard: &Guard<'_>, now: Instant, fast_start: Duration) {
+fn join(hot: &mut Hot, media: &Media, guard: &Guard<'_>, now: Instant, fast_start: Duration) {
     // After a jump only onwards, whatever another log still holds: nothing may come twice.
     if let Some(from) = media.missed_until {
         let clean = guard
             .join_point(now, fast_start)
             .filter(|at| *at >= from)
             .or_else(|| guard.next_clean_point(from));
-        media.run.cursor = clean.unwrap_or(UNJOINED);
-        media.run.joined_at = clean;
+        hot.run.cursor = clean.unwrap_or(UNJOINED);
+        hot.run.joined_at = clean;
         return;
     }
     // Packet 0 begins the source: nothing in it is cut, so everybody may begin there (and nothing of a show is lost).
@@ -307,15 +361,16 @@ fn join(media: &mut Media, guard: &Guard<'_>, now: Instant, fast_start: Duration
         (false, None) if guard.packet(0).is_some() => (0, None),
         (false, None) => (UNJOINED, None),
     };
-    media.run = Run {
+    hot.run = Run {
         cursor,
         joined_at,
-        ..media.run
+        ..hot.run
     };
 }
 
 /// Ends the bounded part of the fast start when its media is sent or the viewer has caught up.
 fn pace(
+    hot: &mut Hot,
     media: &mut Media,
     guard: &Guard<'_>,
     start: Run,
@@ -326,10 +381,10 @@ fn pace(
     let Some(fast_start) = &mut media.fast_start else {
         return;
     };
-    let caught_up = media.run.cursor >= guard.tail();
+    let caught_up = hot.run.cursor >= guard.tail();
     let times = guard
         .packet(start.cursor)
-        .zip(guard.packet(media.run.cursor.saturating_sub(1)));
+        .zip(guard.packet(hot.run.cursor.saturating_sub(1)));
     let progress = match times {
         Some((first, last)) if bytes > 0 => {
             fast_start.spend(bytes, first.send_ms(), last.send_ms())
@@ -339,31 +394,32 @@ fn pace(
     if caught_up && guard.tail() > 0 {
         media.fast_start = None;
     } else if progress == Progress::Over {
-        let behind = guard
-            .packet(media.run.cursor)
-            .map_or(Duration::ZERO, |next| {
-                now.saturating_duration_since(next.published_at())
-            });
+        let behind = guard.packet(hot.run.cursor).map_or(Duration::ZERO, |next| {
+            now.saturating_duration_since(next.published_at())
+        });
         // Who joined further back, for want of a newer clean point, first catches up: the log does not wait for it.
         if behind <= behind_max {
             media.fast_start = None;
-            media.delay = behind;
+            hot.delay_ms = u32::try_from(behind.as_millis()).unwrap_or(u32::MAX);
         }
     }
 }
 
-/// A train after the last visit. The first time less, by a share of its own, so that viewers who came together part.
-fn next_visit(index: u32, media: &mut Media, train: Duration, now: Instant) -> Instant {
-    if std::mem::replace(&mut media.spread, true) {
-        let next = media.next_visit + train;
-        if next > now {
-            return next;
-        }
-        // Whole trains on, however late this visit is: the spread survives a thread that was stopped for a while.
-        let late = now.saturating_duration_since(media.next_visit).as_nanos();
-        let trains = u32::try_from(late / train.as_nanos().max(1)).unwrap_or(u32::MAX - 1) + 1;
-        return media.next_visit + train * trains;
+/// A train after the last visit.
+#[inline]
+fn train_after(visit: Instant, train: Duration, now: Instant) -> Instant {
+    let next = visit + train;
+    if next > now {
+        return next;
     }
+    // Whole trains on, however late this visit is: the spread survives a thread that was stopped for a while.
+    let late = now.saturating_duration_since(visit).as_nanos();
+    let trains = u32::try_from(late / train.as_nanos().max(1)).unwrap_or(u32::MAX - 1) + 1;
+    visit + train * trains
+}
+
+/// Less than a train after the first visit, by a share of its own, so that viewers who came together part.
+fn first_visit(index: u32, train: Duration, now: Instant) -> Instant {
     // The fractional part of index × golden ratio spreads neighbours evenly (Fibonacci hashing).
     let share = f64::from(index.wrapping_mul(0x9E37_79B9)) / f64::from(u32::MAX);
     now + train.mul_f64(0.1 + 0.9 * share)

@@ -1,4 +1,9 @@
 //! One viewer: a session, a place in the log, and what its socket still has to take.
+//!
+//! In two parts, in two tables with the same index. [`Hot`] is all that a *steady* visit reads and writes: the next train
+//! goes out, the kernel takes it whole, nothing else happens. It is two cache lines in a dense table, because what a visit
+//! costs is memory. [`Viewer`] is everything else. `Hot::steady` is the promise that a visit needs no [`Viewer`]: only the
+//! end of a visit that looked at everything gives it, and whoever changes anything takes it back (`Engine::queue`).
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -11,7 +16,8 @@ use funnel_session::{HResult, Selection};
 
 use crate::admission::Permit;
 use crate::pacing::FastStart;
-use crate::report::ViewerStats;
+use crate::report::{Counters, ViewerStats};
+use crate::train::Coupled;
 
 /// Names a connection. The index is below `viewers_max` and reused; the generation is not.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -22,15 +28,44 @@ pub struct Key {
     pub generation: u32,
 }
 
-/// Everything the engine knows about a connection. Parts that are rare are behind pointers: see the size below.
+/// What a steady visit needs of a viewer.
 #[derive(Debug)]
-pub(crate) struct Viewer {
-    /// Tells this connection from earlier ones with the same index.
-    pub(crate) generation: u32,
-    pub(crate) peer: SocketAddr,
-    pub(crate) session: Session,
+#[repr(align(128))]
+pub(crate) struct Hot {
+    /// Where it stands. Valid while it plays; the sequence number counts on over all runs.
+    pub(crate) run: Run,
+    /// Log it reads; `None` while it waits for one or does not play.
+    pub(crate) feed: Option<u32>,
+    pub(crate) next_visit: Instant,
+    /// How far behind the live edge it stays, from a bounded fast start.
+    pub(crate) delay_ms: u32,
     /// When the session wants to be woken.
     pub(crate) session_wake: Option<Instant>,
+    /// When the kernel last took something; the session is told before its deadline is looked at.
+    pub(crate) progress_at: Instant,
+    pub(crate) flight: Flight,
+    /// Bytes and whole packets the kernel took: [`ViewerStats::bytes`] and [`ViewerStats::packets`].
+    pub(crate) bytes: u64,
+    pub(crate) packets: u64,
+    /// Tells this connection from earlier ones with the same index.
+    pub(crate) generation: u32,
+    /// Somebody is at this place.
+    pub(crate) taken: bool,
+    /// It stands in the list for the next turn.
+    pub(crate) queued: bool,
+    /// Nothing but the next train is to be done, nor its session's deadline: no visit needs the [`Viewer`].
+    pub(crate) steady: bool,
+    /// Never send it stripped packets.
+    pub(crate) keep_padding: bool,
+}
+
+const _: () = assert!(size_of::<Hot>() == 128);
+
+/// What the engine knows about a connection besides. Parts that are rare are behind pointers: see the size below.
+#[derive(Debug)]
+pub(crate) struct Viewer {
+    pub(crate) peer: SocketAddr,
+    pub(crate) session: Session,
     /// Messages and header fragments to send, each as a send of its own.
     pub(crate) control: VecDeque<Box<[u8]>>,
     /// What the kernel took of the first of them.
@@ -40,19 +75,17 @@ pub(crate) struct Viewer {
     /// Rest of a packet the kernel took a part of; goes before everything else.
     pub(crate) cut: Vec<u8>,
     pub(crate) cut_sent: usize,
-    pub(crate) flight: Flight,
+    /// The train in flight, when it is [`Flight::Noted`].
+    pub(crate) train: Option<Train>,
     /// Since when the socket takes nothing.
     pub(crate) blocked: Option<Instant>,
     /// A channel it waits for.
     pub(crate) opening: Option<Box<Opening>>,
     pub(crate) open: Option<Box<Open>>,
     pub(crate) media: Option<Box<Media>>,
-    /// Sequence number of its next media packet, over all runs.
-    pub(crate) sequence: u32,
     /// The session is over: close when everything is flushed, or at this time.
     pub(crate) closing: Option<(HResult, Instant)>,
-    /// It stands in the list for the next turn.
-    pub(crate) queued: bool,
+    /// What it got; bytes and packets are counted in [`Hot`].
     pub(crate) stats: ViewerStats,
 }
 
@@ -78,21 +111,13 @@ pub(crate) struct Open {
     pub(crate) _permit: Permit,
 }
 
-/// A run of media.
+/// A run of media: what a steady visit does not need.
 #[derive(Debug)]
 pub(crate) struct Media {
-    /// Log it reads; `None` while it waits for one.
-    pub(crate) feed: Option<u32>,
-    pub(crate) run: Run,
     pub(crate) selection: Selection,
     /// Log to change to at its next clean point, after a stream switch.
     pub(crate) switch_to: Option<u32>,
     pub(crate) fast_start: Option<FastStart>,
-    /// How far behind the live edge it stays, from a bounded fast start.
-    pub(crate) delay: Duration,
-    /// Never send it stripped packets.
-    pub(crate) keep_padding: bool,
-    pub(crate) next_visit: Instant,
     /// Its visits have a phase of their own.
     pub(crate) spread: bool,
     /// It was moved when no clean point was there: what it misses is counted up to here.
@@ -106,21 +131,11 @@ pub(crate) struct Media {
 }
 
 impl Media {
-    pub(crate) fn new(play: &Play, sequence: u32, now: Instant) -> Self {
+    pub(crate) fn new(selection: Selection, fast_start: Option<FastStart>) -> Self {
         Self {
-            feed: None,
-            run: Run {
-                framing: play.framing,
-                cursor: UNJOINED,
-                sequence: play.framing.first_sequence(sequence),
-                joined_at: None,
-            },
-            selection: play.selection,
+            selection,
             switch_to: None,
-            fast_start: None,
-            delay: Duration::ZERO,
-            keep_padding: play.keep_padding,
-            next_visit: now,
+            fast_start,
             spread: false,
             missed_until: None,
             rewind_polls: 0,
@@ -145,12 +160,38 @@ pub(crate) struct Run {
 pub(crate) const UNJOINED: u64 = u64::MAX;
 
 /// What the kernel has been given and not yet answered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Flight {
     None,
     Cut,
     Control,
-    Media(Train),
+    /// A train that ends where the viewer stands now, in its present log.
+    Steady(SteadyTrain),
+    /// Any other train: [`Viewer::train`].
+    Noted,
+}
+
+/// What is not known of a steady train from where the viewer stands behind it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct SteadyTrain {
+    /// Packets, those that were skipped not among them.
+    pub(crate) packets: u16,
+    pub(crate) form: Form,
+    /// What the cursor moved.
+    pub(crate) span: u32,
+    pub(crate) bytes: u32,
+}
+
+impl SteadyTrain {
+    pub(crate) fn new(span: u64, form: Form, coupled: &Coupled) -> Self {
+        // At most PIECES_MAX / 2 packets of 64 KiB; and a log has far fewer slots than 2³².
+        Self {
+            packets: coupled.packets as u16,
+            form,
+            span: span as u32,
+            bytes: coupled.bytes as u32,
+        }
+    }
 }
 
 /// A train as it left, so that its cut can be found.
@@ -167,26 +208,111 @@ pub(crate) struct Train {
     pub(crate) stopped: bool,
 }
 
-impl Viewer {
-    pub(crate) fn new(generation: u32, peer: SocketAddr, session: Session) -> Self {
+impl Hot {
+    pub(crate) fn new(generation: u32, now: Instant) -> Self {
         Self {
+            run: Run {
+                framing: Framing::default(),
+                cursor: UNJOINED,
+                sequence: 0,
+                joined_at: None,
+            },
+            feed: None,
+            next_visit: now,
+            delay_ms: 0,
+            session_wake: None,
+            progress_at: now,
+            flight: Flight::None,
+            bytes: 0,
+            packets: 0,
             generation,
+            taken: true,
+            queued: false,
+            steady: false,
+            keep_padding: false,
+        }
+    }
+
+    /// Begins a run of media.
+    pub(crate) fn play(&mut self, play: &Play, now: Instant) {
+        self.run = Run {
+            framing: play.framing,
+            cursor: UNJOINED,
+            sequence: play.framing.first_sequence(self.run.sequence),
+            joined_at: None,
+        };
+        self.feed = None;
+        self.next_visit = now;
+        self.delay_ms = 0;
+        self.keep_padding = play.keep_padding;
+    }
+
+    /// How far behind the live edge it stays.
+    pub(crate) fn delay(&self) -> Duration {
+        Duration::from_millis(u64::from(self.delay_ms))
+    }
+
+    /// Its next packet goes out once it was published before this.
+    pub(crate) fn published_until(&self, now: Instant) -> Option<Instant> {
+        (self.delay_ms > 0).then(|| now.checked_sub(self.delay()).unwrap_or(now))
+    }
+
+    /// The form it takes of a log whose viewers take `form`.
+    pub(crate) fn form(&self, form: Form) -> Form {
+        if self.keep_padding { Form::Full } else { form }
+    }
+
+    /// The steady train in flight at its full length; `None` when something else is.
+    pub(crate) fn train(&self) -> Option<Train> {
+        let (Flight::Steady(train), Some(feed)) = (self.flight, self.feed) else {
+            return None;
+        };
+        Some(Train {
+            feed,
+            start: Run {
+                cursor: self.run.cursor - u64::from(train.span),
+                sequence: self.run.sequence.wrapping_sub(u32::from(train.packets)),
+                ..self.run
+            },
+            end: self.run.cursor,
+            form: train.form,
+            bytes: train.bytes as usize,
+            packets: u32::from(train.packets),
+            stopped: false,
+        })
+    }
+
+    /// When a steady viewer must be looked at next.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.session_wake
+            .map_or(self.next_visit, |at| at.min(self.next_visit))
+    }
+
+    /// Counts what the kernel took.
+    pub(crate) fn count(&mut self, bytes: usize, packets: u32, counters: &mut Counters) {
+        self.bytes += bytes as u64;
+        self.packets += u64::from(packets);
+        counters.bytes += bytes as u64;
+        counters.packets += u64::from(packets);
+    }
+}
+
+impl Viewer {
+    pub(crate) fn new(peer: SocketAddr, session: Session) -> Self {
+        Self {
             peer,
             session,
-            session_wake: None,
             control: VecDeque::new(),
             control_sent: 0,
             control_bytes: 0,
             cut: Vec::new(),
             cut_sent: 0,
-            flight: Flight::None,
+            train: None,
             blocked: None,
             opening: None,
             open: None,
             media: None,
-            sequence: 0,
             closing: None,
-            queued: false,
             stats: ViewerStats::default(),
         }
     }
@@ -201,28 +327,56 @@ impl Viewer {
         self.cut.len() + self.control_bytes
     }
 
+    /// Writes down the train in flight, before the place it follows from changes.
+    pub(crate) fn note_train(&mut self, hot: &mut Hot) {
+        if let Some(train) = hot.train() {
+            self.train = Some(train);
+            hot.flight = Flight::Noted;
+        }
+    }
+
+    /// Whether a visit has nothing to do but the next train. Its session's deadline is looked at all the same.
+    pub(crate) fn is_steady(&self, hot: &Hot) -> bool {
+        let plays = self.media.as_ref().is_some_and(|media| {
+            media.spread
+                && !media.drained
+                && !media.lagged
+                && media.switch_to.is_none()
+                && media.fast_start.is_none()
+                && media.missed_until.is_none()
+        });
+        let joined =
+            hot.feed.is_some() && hot.run.cursor != UNJOINED && hot.run.joined_at.is_none();
+        let waits = self.has_urgent()
+            || self.blocked.is_some()
+            || self.opening.is_some()
+            || self.closing.is_some();
+        plays && joined && !waits
+    }
+
     /// Whether a send may be made now, and of what.
-    pub(crate) fn may_send(&self, now: Instant) -> bool {
-        if self.blocked.is_some() || !matches!(self.flight, Flight::None) {
+    pub(crate) fn may_send(&self, hot: &Hot, now: Instant) -> bool {
+        if self.blocked.is_some() || hot.flight != Flight::None {
             return false;
         }
         self.has_urgent()
-            || self.media.as_ref().is_some_and(|media| {
-                media.feed.is_some() && !media.drained && media.next_visit <= now
-            })
+            || self
+                .media
+                .as_ref()
+                .is_some_and(|media| hot.feed.is_some() && !media.drained && hot.next_visit <= now)
     }
 
     /// When it must be looked at next.
-    pub(crate) fn deadline(&self, lag_disconnect: Option<Duration>) -> Option<Instant> {
+    pub(crate) fn deadline(&self, hot: &Hot, lag_disconnect: Option<Duration>) -> Option<Instant> {
         let media = self
             .media
             .as_ref()
             .filter(|media| self.blocked.is_none() && !media.drained)
-            .map(|media| media.next_visit);
+            .map(|_| hot.next_visit);
         let lag = self.blocked.and_then(|since| Some(since + lag_disconnect?));
         let opening = self.opening.as_ref().map(|opening| opening.until);
         let closing = self.closing.map(|(_, until)| until);
-        [self.session_wake, media, lag, opening, closing]
+        [hot.session_wake, media, lag, opening, closing]
             .into_iter()
             .flatten()
             .min()

@@ -13,6 +13,13 @@ enum Kind {
     Mms { tag: u8 },
 }
 
+impl Default for Framing {
+    /// Stands where no media has been asked for yet.
+    fn default() -> Self {
+        Self::mms(0)
+    }
+}
+
 impl Framing {
     /// No head is longer.
     pub const HEAD_BYTES_MAX: usize = 16;

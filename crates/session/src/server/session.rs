@@ -152,14 +152,15 @@ impl Session {
         self.outbox.poll().unwrap_or(Output::Idle { wake_at })
     }
 
-    /// The transport took media: the player lives, even if it answers no Ping.
-    pub fn note_progress(&mut self, now: Instant) {
+    /// The transport took media at `at`: the player lives, even if it answers no Ping. May be told late, but before the
+    /// next [`Input::Timeout`].
+    pub fn note_progress(&mut self, at: Instant) {
         if let State::Serving(Serving {
             phase: Phase::Streaming(run),
             ..
         }) = &mut self.state
         {
-            run.progress_at = now;
+            run.progress_at = run.progress_at.max(at);
         }
     }
 
