@@ -143,11 +143,16 @@ impl House {
     /// One train's time in steps of the timers' granularity, the packets coming one by one: what a shard really does.
     /// Returns the sends made.
     pub fn live_one_train(&mut self) -> usize {
+        self.live_one_train_with(&mut |_| {})
+    }
+
+    /// The same, with `kernel` as in [`House::turn_with`].
+    pub fn live_one_train_with(&mut self, kernel: &mut dyn FnMut(usize)) -> usize {
         let between = TICKS_PER_TRAIN / self.plan.train_packets;
         (0..TICKS_PER_TRAIN)
             .map(|turn| {
                 self.advance(TICK, usize::from(turn % between == 0));
-                self.turn().sends
+                self.turn_with(kernel).sends
             })
             .sum()
     }
@@ -187,6 +192,11 @@ impl House {
 
     /// One turn of the shard's loop with a transport that takes everything at once.
     pub fn turn(&mut self) -> Turned {
+        self.turn_with(&mut |_| {})
+    }
+
+    /// The same; `kernel` is called where the kernel is entered, with the bytes of all sends.
+    pub fn turn_with(&mut self, kernel: &mut dyn FnMut(usize)) -> Turned {
         let mut turned = Turned::default();
         let results = &mut self.results;
         results.clear();
@@ -200,6 +210,7 @@ impl House {
         });
         let spare = guards.release();
         self.engine.end(spare);
+        kernel(turned.bytes);
         for (key, result) in results.drain(..) {
             self.engine.sent(self.now, key, result);
         }
