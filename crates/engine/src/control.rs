@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use funnel_channel::Guard;
 
+use crate::outgoing::Buffers;
 use crate::report::Counters;
 use crate::train;
 use crate::viewer::{Flight, Hot, Train, Viewer};
@@ -29,6 +30,7 @@ pub(crate) fn settle(
     sent: usize,
     now: Instant,
     counters: &mut Counters,
+    buffers: &mut Buffers,
     pin: impl FnOnce(&Train, &mut dyn FnMut(&Guard<'_>)),
 ) -> Taken {
     hot.count(sent, 0, counters);
@@ -43,24 +45,16 @@ pub(crate) fn settle(
             if viewer.cut_sent < viewer.cut.len() {
                 Taken::Part
             } else {
-                viewer.cut = Vec::new();
+                buffers.give(std::mem::take(&mut viewer.cut));
                 viewer.cut_sent = 0;
                 Taken::Whole
             }
         }
         Flight::Control => {
-            viewer.control_sent += sent;
-            if viewer
-                .control
-                .front()
-                .is_some_and(|message| viewer.control_sent < message.len())
-            {
-                Taken::Part
-            } else {
-                let message = viewer.control.pop_front();
-                viewer.control_bytes -= message.map_or(0, |message| message.len());
-                viewer.control_sent = 0;
+            if viewer.control.take(sent, buffers) {
                 Taken::Whole
+            } else {
+                Taken::Part
             }
         }
         // Written down above, if it was not before.
@@ -74,15 +68,18 @@ pub(crate) fn settle(
             }
             let mut cut = None;
             pin(&train, &mut |guard| {
-                cut = train::find_cut(guard, train.form, train.start, train.end, sent)
+                cut = train::find_cut(guard, &train, sent, |rest| {
+                    buffers.make_room(&mut viewer.cut, rest.iter().map(|part| part.len()).sum());
+                    rest.iter()
+                        .for_each(|part| viewer.cut.extend_from_slice(part));
+                });
             });
             match cut {
                 None => Taken::Torn,
                 Some(cut) => {
                     // The packet that was cut will be sent whole before anything else.
-                    let packets = cut.packets + u32::from(!cut.rest.is_empty());
+                    let packets = cut.packets + u32::from(!viewer.cut.is_empty());
                     hot.count(0, packets, counters);
-                    viewer.cut = cut.rest;
                     let sequence = cut.after.sequence;
                     match &mut viewer.media {
                         // Another run already: it begins where the cut packet left the count.

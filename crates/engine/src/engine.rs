@@ -12,6 +12,7 @@ use slab::Slab;
 use crate::admission::Admission;
 use crate::control::{self, Taken};
 use crate::feeds::Feeds;
+use crate::outgoing::Buffers;
 use crate::report::{Counters, Reason, Report, ViewerStats};
 use crate::sends::{Guards, Sends, Spare};
 use crate::stations::{Served, Station};
@@ -67,6 +68,7 @@ pub struct Engine {
     /// Feeds viewers left while trains were coupled.
     released: Vec<u32>,
     spare: Option<Spare>,
+    pub(crate) buffers: Buffers,
     actions: Vec<Action>,
     pub(crate) reports: Vec<Report>,
     pub(crate) counters: Counters,
@@ -91,6 +93,7 @@ impl Engine {
             visits: list(),
             released: Vec::new(),
             spare: None,
+            buffers: Buffers::new(config.sends_max), // no turn makes more messages than sends, in steady state
             actions: Vec::new(),
             reports: Vec::new(),
             counters: Counters::default(),
@@ -184,9 +187,15 @@ impl Engine {
         }
         let viewer = &mut self.viewers[index as usize];
         let feeds = &mut self.feeds;
-        let taken = control::settle(hot, viewer, sent, now, &mut self.counters, |train, look| {
-            feeds.with_pinned(train.feed, look)
-        });
+        let taken = control::settle(
+            hot,
+            viewer,
+            sent,
+            now,
+            &mut self.counters,
+            &mut self.buffers,
+            |train, look| feeds.with_pinned(train.feed, look),
+        );
         match taken {
             Taken::Whole => {
                 let more = viewer.has_urgent() || viewer.closing.is_some();
@@ -470,7 +479,9 @@ impl Engine {
         };
         self.leave_channel(index);
         self.wheel.cancel(index);
-        self.viewers.remove(index as usize);
+        let mut viewer = self.viewers.remove(index as usize);
+        viewer.control.clear(&mut self.buffers);
+        self.buffers.give(viewer.cut);
         self.reports.push(report);
         self.actions.push(action(key));
     }

@@ -20,6 +20,7 @@ mod engine;
 mod feeds;
 mod media;
 mod opening;
+mod outgoing;
 mod pacing;
 mod report;
 mod sends;

@@ -21,8 +21,7 @@ impl Engine {
             };
             match viewer.session.poll_output() {
                 Output::Send(message) => {
-                    viewer.control_bytes += message.len();
-                    viewer.control.push_back(message.into());
+                    viewer.control.push(message, &mut self.buffers);
                 }
                 Output::Event(event) => self.on_event(index, event, now),
                 Output::Idle { wake_at } => {
@@ -32,7 +31,7 @@ impl Engine {
             }
         }
         let viewer = self.viewers.get(index as usize);
-        if viewer.is_some_and(|viewer| viewer.control_bytes > CONTROL_BYTES_MAX) {
+        if viewer.is_some_and(|viewer| viewer.control.waiting_bytes() > CONTROL_BYTES_MAX) {
             return self.end_hoarder(index);
         }
         self.queue(index);
@@ -80,7 +79,6 @@ impl Engine {
         );
         self.hot[index as usize].play(play, now);
         viewer.media = Some(Box::new(Media::new(play.selection, fast_start)));
-        viewer.control.shrink_to_fit();
         station.served.channel.viewer_started();
     }
 

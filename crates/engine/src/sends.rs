@@ -316,11 +316,7 @@ fn couple_urgent<'d>(
 ) {
     let rest = if viewer.cut.is_empty() {
         hot.flight = Flight::Control;
-        viewer
-            .control
-            .front()
-            .and_then(|message| message.get(viewer.control_sent..))
-            .unwrap_or_default()
+        viewer.control.first()
     } else {
         hot.flight = Flight::Cut;
         viewer.cut.get(viewer.cut_sent..).unwrap_or_default()

@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 use funnel_channel::{Form, Guard, Packet};
 use funnel_session::server::Framing;
 
-use crate::viewer::Run;
+use crate::viewer::{Run, Train};
 
 /// Pieces in one send at most: IOV_MAX.
 pub const PIECES_MAX: usize = 1024;
@@ -112,41 +112,31 @@ fn write_head(run: &Run, body_bytes: usize, out: &mut [u8]) -> usize {
 pub(crate) struct Cut {
     /// Where the viewer stands behind the packet that was cut, or behind the last whole one.
     pub(crate) after: Run,
-    /// What of the cut packet is still to be sent.
-    pub(crate) rest: Vec<u8>,
     /// Whole packets sent, the cut one not among them.
     pub(crate) packets: u32,
 }
 
-/// Walks the train from `start` again to the byte where the kernel stopped. `None` if the log has moved over it.
+/// Walks a train again to the byte where the kernel stopped, and shows `keep` what of the cut packet is still to be sent:
+/// the rests of head and body. `None` if the log has moved over it.
 pub(crate) fn find_cut(
     guard: &Guard<'_>,
-    form: Form,
-    start: Run,
-    end: u64,
+    train: &Train,
     sent: usize,
+    keep: impl FnOnce([&[u8]; 2]),
 ) -> Option<Cut> {
-    let mut run = start;
+    let mut run = train.start;
     let mut left = sent;
     let mut packets = 0;
-    while left > 0 && run.cursor < end {
+    while left > 0 && run.cursor < train.end {
         let packet = guard.packet(run.cursor)?;
-        let (body, after) = step(&packet, form, run);
+        let (body, after) = step(&packet, train.form, run);
         if !body.is_empty() {
             let mut head = [0; Framing::HEAD_BYTES_MAX];
             let size = write_head(&run, body.len(), &mut head);
             if left < size + body.len() {
-                let rest = head[..size]
-                    .iter()
-                    .chain(body)
-                    .skip(left)
-                    .copied()
-                    .collect();
-                return Some(Cut {
-                    after,
-                    rest,
-                    packets,
-                });
+                let (of_head, of_body) = (left.min(size), left.saturating_sub(size));
+                keep([&head[of_head..size], &body[of_body..]]);
+                return Some(Cut { after, packets });
             }
             left -= size + body.len();
             packets += 1;
@@ -155,7 +145,6 @@ pub(crate) fn find_cut(
     }
     Some(Cut {
         after: run,
-        rest: Vec::new(),
         packets,
     })
 }

@@ -5,7 +5,6 @@
 //! costs is memory. [`Viewer`] is everything else. `Hot::steady` is the promise that a visit needs no [`Viewer`]: only the
 //! end of a visit that looked at everything gives it, and whoever changes anything takes it back (`Engine::queue`).
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use funnel_session::server::{Framing, Play, Session};
 use funnel_session::{HResult, Selection};
 
 use crate::admission::Permit;
+use crate::outgoing::Messages;
 use crate::pacing::FastStart;
 use crate::report::{Counters, ViewerStats};
 use crate::train::Coupled;
@@ -66,12 +66,8 @@ const _: () = assert!(size_of::<Hot>() == 128);
 pub(crate) struct Viewer {
     pub(crate) peer: SocketAddr,
     pub(crate) session: Session,
-    /// Messages and header fragments to send, each as a send of its own.
-    pub(crate) control: VecDeque<Box<[u8]>>,
-    /// What the kernel took of the first of them.
-    pub(crate) control_sent: usize,
-    /// Bytes of all of them.
-    pub(crate) control_bytes: usize,
+    /// Messages and header fragments to send.
+    pub(crate) control: Messages,
     /// Rest of a packet the kernel took a part of; goes before everything else.
     pub(crate) cut: Vec<u8>,
     pub(crate) cut_sent: usize,
@@ -302,9 +298,7 @@ impl Viewer {
         Self {
             peer,
             session,
-            control: VecDeque::new(),
-            control_sent: 0,
-            control_bytes: 0,
+            control: Messages::default(),
             cut: Vec::new(),
             cut_sent: 0,
             train: None,
@@ -324,7 +318,7 @@ impl Viewer {
 
     /// Bytes that wait for the socket, media in the log not among them.
     pub(crate) fn queued_bytes(&self) -> usize {
-        self.cut.len() + self.control_bytes
+        self.cut.len() + self.control.waiting_bytes()
     }
 
     /// Writes down the train in flight, before the place it follows from changes.

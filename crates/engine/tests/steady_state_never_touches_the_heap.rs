@@ -1,4 +1,4 @@
-//! A thousand viewers play: turns that only send media touch the heap for nothing.
+//! A thousand viewers play: neither media nor Pings, Pongs and sends that are cut short touch the heap.
 
 mod common;
 
@@ -7,7 +7,10 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use common::{Desk, sum};
+use funnel_engine::Action;
 use funnel_session::client::Manner;
+use funnel_wire::codec::Writer;
+use funnel_wire::mms::{Pong, ViewerMessage};
 
 thread_local! {
     static OPERATIONS: Cell<u64> = const { Cell::new(0) };
@@ -50,18 +53,34 @@ fn the_counter_counts() {
     assert_eq!(OPERATIONS.get() - before, 2);
 }
 
-#[test]
-fn a_thousand_viewers() {
-    const VIEWERS: usize = 1000;
+const VIEWERS: usize = 1000;
+
+/// A thousand viewers who have played for some seconds.
+fn full_desk() -> Desk {
     let mut desk = Desk::new("live-pipe.asf", 1, Duration::from_millis(200));
     for _ in 0..VIEWERS {
         desk.join(Manner::FFMPEG);
     }
     desk.run(Duration::from_secs(3));
     assert_eq!(desk.engine.counters().playing, VIEWERS as u64);
-    let sent_before = desk.engine.counters();
-    let (mut used, mut turns, mut trains) = (0, 0, 0);
-    let until = desk.now + Duration::from_secs(5);
+    desk
+}
+
+/// What happened in some time.
+#[derive(Debug, Default)]
+struct Lived {
+    heap_operations: u64,
+    turns: usize,
+    sends: usize,
+    pings: usize,
+    cuts: usize,
+}
+
+/// Lives for some time. Pings are answered. The kernel takes half of each `cut_each`th send, and the rest in the next turn.
+fn live(desk: &mut Desk, time: Duration, cut_each: usize, pong: &[u8]) -> Lived {
+    let mut lived = Lived::default();
+    let mut pinged = Vec::with_capacity(VIEWERS);
+    let until = desk.now + time;
     while desk.now < until {
         // Publishing is ingest's business, which has a test of its own.
         if desk.source.next_at().is_some_and(|at| at <= desk.now) {
@@ -74,21 +93,40 @@ fn a_thousand_viewers() {
             results,
             now,
             ..
-        } = &mut desk;
+        } = &mut *desk;
         let (guards, sends, wake) = engine.begin(*now);
         sends.fill(&guards, arena, |key, pieces| {
-            results.push((key, i32::try_from(sum(pieces)).expect("a train")));
+            let size = sum(pieces);
+            lived.sends += 1;
+            if pieces.len() == 1 && size == PING_BYTES {
+                pinged.push(key);
+            }
+            let cut = lived.sends.is_multiple_of(cut_each);
+            lived.cuts += usize::from(cut);
+            let taken = if cut { size / 2 } else { size };
+            results.push((key, i32::try_from(taken).expect("a train")));
         });
         let spare = guards.release();
         engine.end(spare);
-        trains += results.len();
         while let Some((key, sent)) = results.pop() {
             engine.sent(*now, key, sent);
         }
-        assert_eq!(engine.actions().len(), 0);
+        lived.pings += pinged.len();
+        for key in pinged.drain(..) {
+            engine.received(*now, key, pong);
+        }
+        for action in engine.actions() {
+            match action {
+                Action::AwaitWritable(key) => results.push((key, 0)),
+                other => panic!("nobody is to leave: {other:?}"),
+            }
+        }
+        while let Some((key, _)) = results.pop() {
+            engine.writable(*now, key);
+        }
         assert_eq!(engine.reports().len(), 0);
-        used += OPERATIONS.get() - before;
-        turns += 1;
+        lived.heap_operations += OPERATIONS.get() - before;
+        lived.turns += 1;
         let next = [wake, desk.source.next_at()];
         desk.now = next
             .into_iter()
@@ -97,9 +135,33 @@ fn a_thousand_viewers() {
             .unwrap_or(until)
             .max(desk.now);
     }
-    assert!(turns > 300, "{turns} turns");
-    assert!(trains > 20 * VIEWERS, "{trains} trains");
+    lived
+}
+
+/// Size of a Ping on the wire.
+const PING_BYTES: usize = 48;
+
+#[test]
+fn media() {
+    let mut desk = full_desk();
+    let sent_before = desk.engine.counters();
+    let lived = live(&mut desk, Duration::from_secs(5), usize::MAX, &[]);
+    assert!(lived.turns > 300, "{lived:?}");
+    assert!(lived.sends > 20 * VIEWERS, "{lived:?}");
     let packets = desk.engine.counters().packets - sent_before.packets;
     assert!(packets > 100 * VIEWERS as u64, "{packets} packets");
-    assert_eq!(used, 0, "heap operations in {turns} turns");
+    assert_eq!(lived.heap_operations, 0, "{lived:?}");
+}
+
+#[test]
+fn pings_pongs_and_cut_packets() {
+    let mut desk = full_desk();
+    let mut pong = Vec::new();
+    ViewerMessage::from(Pong::default()).encode(9, &mut Writer::new(&mut pong));
+    // The first time, buffers are made.
+    live(&mut desk, Duration::from_secs(31), 7, &pong);
+    let lived = live(&mut desk, Duration::from_secs(31), 7, &pong);
+    assert!(lived.pings >= VIEWERS, "{lived:?}");
+    assert!(lived.cuts > VIEWERS, "{lived:?}");
+    assert_eq!(lived.heap_operations, 0, "{lived:?}");
 }
