@@ -31,7 +31,7 @@ fn main() {
     let mut whole = Whole::new(connections);
     let mut times = [const { Vec::new() }; 3];
     for _ in 0..rounds {
-        let round = [bare.round(), ring.round(), whole.round()];
+        let round = [bare.round(), ring.round(connections), whole.round()];
         for (times, time) in times.iter_mut().zip(round) {
             times.push(time.as_nanos() as f64 / connections as f64 / 1000.0);
         }
@@ -54,6 +54,22 @@ fn main() {
             median(&ratios),
             median(own) * 5.0
         );
+    }
+    tell_sends_per_turn(&mut ring, connections, rounds);
+}
+
+/// Prints what it costs to enter the kernel more often than once.
+fn tell_sends_per_turn(ring: &mut RingOnly, connections: usize, rounds: usize) {
+    let sizes = [1, 4, 16, 64, 256, connections];
+    let mut times = sizes.map(|_| Vec::new());
+    for _ in 0..rounds {
+        for (times, sends) in times.iter_mut().zip(sizes) {
+            times.push(ring.round(sends).as_nanos() as f64 / connections as f64 / 1000.0);
+        }
+    }
+    println!("the ring alone, by sends in a turn:");
+    for (times, sends) in times.iter().zip(sizes) {
+        println!("  {sends:>5} {:6.3} µs a send", median(times));
     }
 }
 
@@ -179,7 +195,8 @@ impl RingOnly {
         Self(Shard::new(connections))
     }
 
-    fn round(&mut self) -> Duration {
+    /// A train to everybody, in turns of `sends_per_turn`.
+    fn round(&mut self, sends_per_turn: usize) -> Duration {
         let Shard {
             ring,
             files,
@@ -188,18 +205,21 @@ impl RingOnly {
         let (head, body) = ([0; HEAD_BYTES], [0xA5; PACKET_BYTES]);
         let pieces = pieces(&head, &body);
         let (time, sent) = clock::timed(|| {
-            let (now, mut sent) = (Instant::now(), 0);
-            ring.turn(Some(now), now, |batch| {
-                for (token, &file) in (0..).zip(files.iter()) {
-                    batch.send(file, token, pieces.iter().copied());
-                }
-            });
-            ring.drain(|completion, _| {
-                if let Completion::Sent { result, .. } = completion {
-                    assert_eq!(result, TRAIN_BYTES as i32);
-                    sent += 1;
-                }
-            });
+            let mut sent = 0;
+            for files in files.chunks(sends_per_turn) {
+                let now = Instant::now();
+                ring.turn(Some(now), now, |batch| {
+                    for (token, &file) in (0..).zip(files) {
+                        batch.send(file, token, pieces.iter().copied());
+                    }
+                });
+                ring.drain(|completion, _| {
+                    if let Completion::Sent { result, .. } = completion {
+                        assert_eq!(result, TRAIN_BYTES as i32);
+                        sent += 1;
+                    }
+                });
+            }
             sent
         });
         assert_eq!(sent, files.len());
