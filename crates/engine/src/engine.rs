@@ -336,8 +336,9 @@ impl Engine {
     /// Looks at a viewer whose time has come; puts it on the list of visits if something is to be sent.
     fn attend(&mut self, index: u32, now: Instant) {
         let hot = &self.hot[index as usize];
-        let told = hot.session_wake.is_some_and(|at| at <= now);
-        if hot.steady && !told {
+        let session_due = hot.session_wake.is_some_and(|at| at <= now);
+        if hot.steady && !session_due {
+            debug_assert!(self.viewers[index as usize].is_steady(hot));
             if hot.next_visit <= now {
                 self.visits.push(index);
             } else {
@@ -345,7 +346,7 @@ impl Engine {
             }
             return;
         }
-        if told {
+        if session_due {
             let progress_at = hot.progress_at;
             self.viewers[index as usize]
                 .session

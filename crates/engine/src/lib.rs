@@ -22,6 +22,7 @@ mod media;
 mod opening;
 mod outgoing;
 mod pacing;
+mod place;
 mod report;
 mod sends;
 mod stations;

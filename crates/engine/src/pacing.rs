@@ -2,7 +2,7 @@
 //!
 //! Without a wish the whole fast start goes out at once (TCP bounds itself). With one, a token bucket bounds it until the
 //! agreed milliseconds of media are sent; from then on the viewer stays as far behind the live edge as it is
-//! ([`crate::viewer::Media::delay`]), which is real time. Wishes: MS-MMSP 2.2.4.25, protocol page §5.17.
+//! ([`crate::viewer::Hot::delay`]), which is real time. Wishes: MS-MMSP 2.2.4.25, protocol page §5.17.
 
 use std::time::{Duration, Instant};
 

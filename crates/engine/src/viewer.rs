@@ -53,7 +53,7 @@ pub(crate) struct Hot {
     pub(crate) taken: bool,
     /// It stands in the list for the next turn.
     pub(crate) queued: bool,
-    /// Nothing but the next train is to be done, nor its session's deadline: no visit needs the [`Viewer`].
+    /// Nothing but the next train is to be done: until the session's deadline no visit needs the [`Viewer`].
     pub(crate) steady: bool,
     /// Never send it stripped packets.
     pub(crate) keep_padding: bool,
