@@ -9,6 +9,7 @@
 mod arrival;
 mod cli;
 mod http;
+mod live;
 mod meter;
 mod mms;
 mod news;
@@ -26,16 +27,6 @@ mod units;
 mod usage;
 mod viewer;
 mod worker;
-
-// Stand-in until the live view arrives; whoever brings it deletes this.
-mod live {
-    use crate::outcome::Moment;
-    pub struct Live;
-    impl Live {
-        pub fn moment(&mut self, _: &Moment) {}
-        pub fn finish(self) {}
-    }
-}
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -70,7 +61,7 @@ fn main() -> ExitCode {
 fn run(args: &RunArgs) -> Result<u8, String> {
     let stop = stop_at_signals()?;
     let course = Course::survey(&args.load, Arc::clone(&stop))?;
-    let mut live = Live;
+    let mut live = Live::new(args.load.plain);
     let outcome = course.run(args.viewers, args.duration, &mut live)?;
     live.finish();
     let verdicts = args
@@ -99,7 +90,7 @@ fn search(args: &SearchArgs) -> Result<u8, String> {
         &course,
         args,
         &requirements,
-        |_, _| Live,
+        |_, _| Live::new(args.load.plain),
         |step| println!("{}", step_line(step)),
     )?;
     match search::best(&steps) {

@@ -107,6 +107,11 @@ impl Course {
             )?);
         }
         drop((tell, all_measured));
+        live.begin(
+            viewers.into(),
+            steady_from.saturating_duration_since(began),
+            duration,
+        );
         let watched = watch(&seconds, workers, &timing, &sampler, live);
         let found = join(threads)?;
         let usage = sampler.usage(

@@ -354,7 +354,7 @@ mod tests {
         child.kill().expect("ours");
         child.wait().expect("ours");
         let after = sampler.sample();
-        assert!(!after.server.is_some());
+        assert!(after.server.is_none());
         assert!(sampler.usage(&before, &after, 1.0, 1).server.is_none());
         assert_eq!(sampler.cores(&before, &after).0, None);
         assert!(Sampler::new(Some(pid)).is_err());
