@@ -61,7 +61,9 @@ impl Sender {
         if let Some(slot) = self.visits.take_due(now) {
             let (found, lost) = stream.train(slot.cursor);
             slot.cursor = stream.tail();
-            self.counts.late_max = self.counts.late_max.max(now - due);
+            if !slot.connections.is_empty() {
+                self.counts.late_max = self.counts.late_max.max(now - due);
+            }
             self.counts.lost += lost * slot.connections.len() as u64;
             if found.packets > 0 {
                 (connections, train) = (&slot.connections, found);

@@ -30,7 +30,9 @@ pub fn run(mut stream: Stream, train: Duration, listener: Socket, stop: &AtomicB
         let now = Instant::now();
         stream.publish(now);
         if let Some(slot) = visits.take_due(now) {
-            counts.late_max = counts.late_max.max(now - due);
+            if !slot.connections.is_empty() {
+                counts.late_max = counts.late_max.max(now - due);
+            }
             visit(slot, &stream, &mut counts);
         }
     }
