@@ -93,6 +93,8 @@ fn search(args: &SearchArgs) -> Result<u8, String> {
         |_, _| Live::new(args.load.plain),
         |step| println!("{}", step_line(step)),
     )?;
+    report::write_search(&steps, &requirements.to_string(), &Files::from(&args.files))
+        .map_err(|error| format!("{error:?}"))?;
     match search::best(&steps) {
         _ if stop.load(Ordering::Relaxed) => Ok(INTERRUPTED),
         Some(best) => {

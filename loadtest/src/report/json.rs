@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::outcome::{Asked, Moment, Outcome, Served, Usage};
 use crate::report;
 use crate::require::Verdict;
+use crate::search::{self, Step};
 use crate::tally::{Counts, Distribution};
 
 /// The format's name and number.
@@ -19,6 +20,41 @@ pub fn json(outcome: &Outcome, verdicts: &[Verdict]) -> String {
         serde_json::to_string_pretty(&result).expect("strings for keys, and nothing that fails");
     text.push('\n');
     text
+}
+
+/// A search as one object: its steps, each with its result, as `schema/search.schema.json` describes it.
+pub fn search(steps: &[Step], requirements: &str) -> String {
+    let search = Search {
+        schema: "funnel-load-search/1",
+        requirements,
+        best_viewers: search::best(steps).map(|step| step.viewers),
+        steps: (steps.iter())
+            .map(|step| SearchStep {
+                viewers: step.viewers,
+                passed: step.passed,
+                result: Result::of(&step.outcome, &step.verdicts),
+            })
+            .collect(),
+    };
+    let mut text =
+        serde_json::to_string_pretty(&search).expect("strings for keys, and nothing that fails");
+    text.push('\n');
+    text
+}
+
+#[derive(Serialize)]
+struct Search<'a> {
+    schema: &'static str,
+    requirements: &'a str,
+    best_viewers: Option<u32>,
+    steps: Vec<SearchStep<'a>>,
+}
+
+#[derive(Serialize)]
+struct SearchStep<'a> {
+    viewers: u32,
+    passed: bool,
+    result: Result<'a>,
 }
 
 #[derive(Serialize)]
@@ -220,6 +256,29 @@ mod tests {
             }
         }
         walk(&schema(), "");
+    }
+
+    #[test]
+    fn a_search_is_as_its_schema_says() {
+        let text = include_str!("../../schema/search.schema.json");
+        let of_search: Value = serde_json::from_str(text).expect("the schema is JSON");
+        let result = jsonschema::Resource::from_contents(schema());
+        let registry = jsonschema::Registry::new()
+            .add("urn:funnel-load:result:1", result)
+            .and_then(|registry| registry.prepare())
+            .expect("one resource");
+        let validator = jsonschema::draft202012::options()
+            .with_registry(&registry)
+            .build(&of_search)
+            .expect("a valid schema");
+        let text = search(&sample::steps("failed=0"), "failed=0");
+        let mut told: Value = serde_json::from_str(&text).expect("JSON");
+        validator.validate(&told).expect("as the schema says");
+        assert_eq!(told["best_viewers"], 12_000);
+        told["steps"][0]["result"]["counts"]["missing"] = Value::from("none");
+        assert!(!validator.is_valid(&told));
+        let nothing = serde_json::from_str(&search(&[], "failed=0")).expect("JSON");
+        assert!(validator.is_valid(&nothing));
     }
 
     #[test]

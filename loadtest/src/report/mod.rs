@@ -1,7 +1,9 @@
 //! What is said about a run: to people (`summary`, `html`), to machines (`json`), to plotting programs (`hgrm`).
 
 mod hgrm;
+mod html;
 mod json;
+mod plot;
 #[cfg(test)]
 pub mod sample;
 mod summary;
@@ -14,6 +16,7 @@ use miette::{IntoDiagnostic, WrapErr};
 
 use crate::outcome::{Moment, Outcome};
 use crate::require::Verdict;
+use crate::search::{self, Step};
 
 pub use summary::summary;
 
@@ -32,7 +35,19 @@ pub struct Files {
 pub fn write_all(outcome: &Outcome, verdicts: &[Verdict], files: &Files) -> miette::Result<()> {
     let json = write(files.json.as_deref(), || json::json(outcome, verdicts));
     let hgrm = write(files.hgrm.as_deref(), || hgrm::hgrm(outcome));
-    json.and(hgrm)
+    let html = write(files.html.as_deref(), || html::page(outcome, verdicts));
+    json.and(hgrm).and(html)
+}
+
+/// The same for a search: JSON and the page tell all `steps`, the percentiles are the best step's (the first one's, if none passed).
+pub fn write_search(steps: &[Step], requirements: &str, files: &Files) -> miette::Result<()> {
+    let json = write(files.json.as_deref(), || json::search(steps, requirements));
+    let html = write(files.html.as_deref(), || html::search(steps, requirements));
+    let hgrm = match search::best(steps).or(steps.first()) {
+        Some(step) => write(files.hgrm.as_deref(), || hgrm::hgrm(&step.outcome)),
+        None => Ok(()),
+    };
+    json.and(hgrm).and(html)
 }
 
 fn write(path: Option<&Path>, text: impl FnOnce() -> String) -> miette::Result<()> {

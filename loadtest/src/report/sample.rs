@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::outcome::{Asked, CoreUsage, Moment, Outcome, Served, ServerUsage, Usage};
+use crate::require::Requirements;
+use crate::search::Step;
 use crate::tally::{self, Counts, Distribution, Failed, Tally};
 
 /// 1,000 viewers at 300 kb/s, 30 s, nothing wrong.
@@ -123,6 +125,49 @@ pub fn nobody() -> Outcome {
     };
     outcome.usage = Usage::default();
     outcome
+}
+
+/// A search: 8,000 viewers are well, with more the delay grows.
+pub fn steps(requirements: &str) -> Vec<Step> {
+    let requirements: Requirements = requirements.parse().expect("requirements");
+    let step = |(viewers, slower): (u32, f64)| {
+        let mut outcome = clean();
+        let factor = f64::from(viewers) / 1_000.0;
+        outcome.asked.viewers = viewers.into();
+        outcome.viewers_mean = viewers.into();
+        let mut delay = tally::distribution();
+        for value in outcome.tally.delay.iter_recorded() {
+            let value_us = (value.value_iterated_to() as f64 * slower) as u64;
+            delay
+                .record_n(value_us, value.count_at_value())
+                .expect("in bounds");
+        }
+        outcome.tally.delay = delay;
+        for moment in &mut outcome.moments {
+            moment.bits_per_s *= factor;
+        }
+        if let Some(server) = &mut outcome.usage.server {
+            server.cores *= factor;
+        }
+        let verdicts = requirements.check(&outcome);
+        Step {
+            viewers,
+            passed: verdicts.iter().all(|verdict| verdict.met),
+            outcome,
+            verdicts,
+        }
+    };
+    [
+        (500, 0.9),
+        (1_000, 0.91),
+        (2_000, 0.93),
+        (4_000, 0.97),
+        (8_000, 1.1),
+        (9_000, 1.4),
+        (12_000, 4.2),
+    ]
+    .map(step)
+    .into()
 }
 
 fn constant(value: u64, times: u64) -> Distribution {

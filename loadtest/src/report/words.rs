@@ -13,6 +13,11 @@ pub fn count(number: u64) -> String {
     out
 }
 
+/// A count that was computed with: `12,345`.
+pub fn whole(number: f64) -> String {
+    count(number.round().max(0.0) as u64)
+}
+
 /// A number of something: `1 viewer`, `2,000 viewers`.
 pub fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
@@ -54,6 +59,13 @@ pub fn percent(share: f64) -> String {
         return "< 0.01 %".to_owned();
     }
     format!("{} %", trimmed(percent, 2))
+}
+
+/// A quantile below 1, with the digits that tell it from its neighbours: `37 %`, `99.2 %`, `99.9987 %`.
+pub fn percentile(quantile: f64) -> String {
+    let nines = -(1.0 - quantile).log10();
+    let places = (nines - 0.5).max(0.0) as usize;
+    format!("{:.places$} %", quantile * 100.0)
 }
 
 /// Seconds of a run: `30 s`, `2 min 5 s`, `1 h 0 min`.
@@ -149,6 +161,12 @@ mod tests {
         assert_eq!(percent(0.000_001), "< 0.01 %");
         assert_eq!(percent(0.0), "0 %");
         assert_eq!(percent(0.051), "5.1 %");
+    }
+
+    #[test]
+    fn percentiles_have_the_digits_they_need() {
+        let told: Vec<_> = [0.0, 0.371, 0.96, 0.992, 0.99987].map(percentile).into();
+        assert_eq!(told, ["0 %", "37 %", "96 %", "99.2 %", "99.987 %"]);
     }
 
     #[test]
