@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the committed seeds of the fuzz targets: fuzz/make-seeds.py (from testdata/media and mmsp.md section 14)."""
+"""Writes the committed seeds of the fuzz targets: fuzz/make-seeds.py (from testdata/media, testdata/nsc and mmsp.md section 14)."""
 import os
 import re
 import struct
@@ -97,3 +97,11 @@ for number, text in enumerate(["mms://example.org/live", "mmst://[2001:db8::1]:2
                                "MMS://user:pass@host/x", "mmst://h:99999/x",
                                "mms://example.org/live\u00a0#x"]):
     seed("url", str(number), text.encode())
+
+NSC = os.path.join(HERE, "..", "testdata", "nsc")
+for name in sorted(os.listdir(NSC)):
+    if name.endswith(".nsc"):
+        with open(os.path.join(NSC, name), "rb") as f:
+            seed("nsc", name[:-4], f.read())
+seed("nsc", "block", b"029m000000000SLm1f06u0P01l07S0Sm0W04q0PG1a06a0OG0000")
+seed("nsc", "hexadecimal", b"0125000000000000000833002E0030000000")

@@ -4,7 +4,8 @@
 //! from strangers, so a decoder ends in a value or a typed error that names the field and the offset, never in a panic.
 //!
 //! * [`codec`]: the cursors every layout is read and written with.
-//! * [`mms`]: MMS over TCP and UDP (MS-MMSP), described in `docs/protocol/mmsp.md`; section numbers here refer to that page.
+//! * [`mms`]: MMS over TCP and UDP (MS-MMSP), described in `docs/protocol/mmsp.md`; section numbers there refer to that page.
+//! * [`nsc`]: `.nsc` files, which announce a multicast, described in `docs/protocol/msb-nsc.md`.
 #![forbid(unsafe_code)]
 
 #[macro_use]
@@ -12,3 +13,4 @@ mod macros;
 
 pub mod codec;
 pub mod mms;
+pub mod nsc;
