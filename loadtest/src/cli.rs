@@ -83,7 +83,7 @@ pub struct SearchArgs {
 /// What runs and steps of a search have in common.
 #[derive(Args, Clone, Debug)]
 pub struct Load {
-    /// mms://HOST[:PORT]/CHANNEL, or http://HOST:PORT/PATH of any endless stream
+    /// `mms://HOST:PORT/CHANNEL`, or `http://HOST:PORT/PATH` of any endless stream
     #[arg(required = true)]
     url: Option<String>,
     /// Arrivals at a steady pace [default: 1000/s]

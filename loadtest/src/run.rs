@@ -451,7 +451,6 @@ struct Gathered {
     workers: usize,
     at: Duration,
     sum: Moment,
-    bytes: u64,
     delay: Distribution,
 }
 
@@ -461,7 +460,6 @@ impl Default for Gathered {
             workers: 0,
             at: Duration::ZERO,
             sum: Moment::default(),
-            bytes: 0,
             delay: distribution(),
         }
     }
@@ -471,7 +469,8 @@ impl Gathered {
     fn take(&mut self, second: Second) {
         self.workers += 1;
         self.at = self.at.max(second.at);
-        self.bytes += second.bytes;
+        self.sum.bits_per_s +=
+            second.bytes as f64 * 8.0 / second.length.as_secs_f64().max(LENGTH_SECONDS_MIN);
         self.sum.up += second.up;
         self.sum.playing += second.playing;
         self.sum.stalled += second.stalled;
@@ -488,7 +487,6 @@ impl Gathered {
             |q| (!self.delay.is_empty()).then(|| self.delay.value_at_quantile(q) as f64 / 1000.0);
         Moment {
             at_s: self.at.as_secs_f64(),
-            bits_per_s: self.bytes as f64 * 8.0,
             delay_p50_ms: quantile(0.5),
             delay_p99_ms: quantile(0.99),
             delay_max_ms: quantile(1.0),
@@ -538,6 +536,7 @@ const VIEWERS_PER_WORKER: u32 = 20_000;
 const FILES_SPARE: u32 = 128;
 const FAILURES_TOLD: usize = 10;
 const END_SAMPLE_AHEAD: Duration = Duration::from_millis(20);
+const LENGTH_SECONDS_MIN: f64 = 0.1;
 const SAMPLE_EVERY: Duration = Duration::from_millis(200);
 /// A worker that uses more of its core than this has no time to be exact.
 const BUSY: f64 = 0.95;

@@ -1,7 +1,7 @@
 //! One viewer goes ahead: does the target answer, what does it serve, and does it agree to be load tested?
 //!
-//! Thousands of viewers are an attack on whoever did not ask for them. So a target that is neither this machine nor a test network
-//! must say yes: with a channel of kind `probe`, with the word `load-test` in what it says about itself (`allow_load_test = true`
+//! Thousands of viewers are an attack on whoever did not ask for them. So a target that is neither this machine nor in a private
+//! network must say yes: with a channel of kind `probe`, with the word `load-test` in what it says about itself (`allow_load_test = true`
 //! in funnel's configuration), or, for any HTTP server, with a page at [`WELL_KNOWN`].
 
 use std::collections::HashSet;
@@ -157,17 +157,28 @@ pub fn words(over: &Over) -> String {
     }
 }
 
-/// This machine, or a network that is for tests by definition: RFC 2544 benchmarking (198.18.0.0/15), documentation
-/// (RFC 5737, RFC 3849).
+/// This machine, a private network (RFC 1918, RFC 4193, link-local), or one that is for tests by definition: benchmarking
+/// (RFC 2544, 198.18.0.0/15) and documentation (RFC 5737, RFC 3849).
 fn is_ours(address: IpAddr) -> bool {
-    let for_tests = match address.to_canonical() {
+    let is_private = match address.to_canonical() {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();
-            v4.is_loopback() || v4.is_documentation() || (a == 198 && (18..20).contains(&b))
+            let is_benchmarking = a == 198 && (18..20).contains(&b);
+            v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_documentation()
+                || is_benchmarking
         }
-        IpAddr::V6(v6) => v6.is_loopback() || v6.segments()[..2] == [0x2001, 0x0db8],
+        IpAddr::V6(v6) => {
+            let is_documentation = v6.segments()[..2] == [0x2001, 0x0db8];
+            v6.is_loopback()
+                || v6.is_unique_local()
+                || v6.is_unicast_link_local()
+                || is_documentation
+        }
     };
-    for_tests || is_own(address)
+    is_private || is_own(address)
 }
 
 /// One of this machine's addresses: what we would send from is where we would send to.
@@ -245,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_and_test_networks_need_no_consent() {
+    fn only_this_machine_and_private_networks_need_no_consent() {
         for ours in [
             "127.0.0.1",
             "127.9.9.9",
@@ -255,10 +266,23 @@ mod tests {
             "198.19.255.1",
             "192.0.2.7",
             "2001:db8::5",
+            "10.99.98.97",
+            "172.31.0.9",
+            "192.168.1.2",
+            "169.254.7.7",
+            "fd00::7",
+            "fe80::7",
         ] {
             assert!(is_ours(ours.parse().expect("an address")), "{ours}");
         }
-        for foreign in ["8.8.8.8", "198.20.0.1", "10.99.98.97", "2606:4700::1111"] {
+        for foreign in [
+            "8.8.8.8",
+            "198.20.0.1",
+            "172.32.0.1",
+            "100.64.0.1",
+            "2606:4700::1111",
+            "::ffff:8.8.8.8",
+        ] {
             assert!(!is_ours(foreign.parse().expect("an address")), "{foreign}");
         }
     }

@@ -227,6 +227,8 @@ impl Failed {
 pub struct Second {
     /// Its end, after the start of the run.
     pub at: Duration,
+    /// How long it was: a worker that had no time makes it longer.
+    pub length: Duration,
     /// Connections at its end.
     pub up: u64,
     /// Of these, with media.

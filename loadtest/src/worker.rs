@@ -103,6 +103,7 @@ struct House {
     wakes: BinaryHeap<Reverse<(Instant, u64)>>,
     book: Book,
     bytes_before: u64,
+    second_began: Instant,
     found: Found,
 }
 
@@ -125,6 +126,7 @@ impl House {
             wakes: BinaryHeap::new(),
             book,
             bytes_before: 0,
+            second_began: plan.began,
             found: Found {
                 tally: Tally::default(),
                 failures: HashMap::new(),
@@ -377,6 +379,7 @@ impl House {
         let viewers = || self.viewers.iter().filter_map(|slot| slot.viewer.as_ref());
         Second {
             at: now.saturating_duration_since(self.plan.began),
+            length: now.saturating_duration_since(mem::replace(&mut self.second_began, now)),
             up: viewers().filter(|viewer| viewer.file.is_some()).count() as u64,
             playing: viewers().filter(|viewer| viewer.is_watching()).count() as u64,
             stalled: viewers().filter(|viewer| viewer.meter.is_stalled()).count() as u64,
