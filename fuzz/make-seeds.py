@@ -105,3 +105,15 @@ for name in sorted(os.listdir(NSC)):
             seed("nsc", name[:-4], f.read())
 seed("nsc", "block", b"029m000000000SLm1f06u0P01l07S0Sm0W04q0PG1a06a0OG0000")
 seed("nsc", "hexadecimal", b"0125000000000000000833002E0030000000")
+
+# msb-nsc.md sections 2 and 3: a span of three, its parity packet, a beacon; each behind its length
+span = [b"\x82\x11\x05one", b"\x82\x21\x05three", b"\x82\x31\x05two"]
+parity = bytearray(b"\x92\x42\x05" + bytes(5))
+for packet in span:
+    for at in range(3, len(packet)):
+        parity[at] ^= packet[at]
+datagrams = [struct.pack("<IHH", min(number, 2), 0x839E, len(p) + 8) + p for number, p in enumerate(span + [bytes(parity)])]
+framed = [struct.pack("<H", len(d)) + d for d in datagrams + [b"MSB "]]
+seed("msb", "span", b"".join(framed[:3]))
+seed("msb", "loss", b"".join(framed[:2] + framed[3:4]))
+seed("msb", "beacon", framed[4])

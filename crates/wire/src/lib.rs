@@ -5,7 +5,8 @@
 //!
 //! * [`codec`]: the cursors every layout is read and written with.
 //! * [`mms`]: MMS over TCP and UDP (MS-MMSP), described in `docs/protocol/mmsp.md`; section numbers there refer to that page.
-//! * [`nsc`]: `.nsc` files, which announce a multicast, described in `docs/protocol/msb-nsc.md`.
+//! * [`msb`]: multicast datagrams (MS-MSB), described in `docs/protocol/msb-nsc.md`.
+//! * [`nsc`]: `.nsc` files, which announce such a multicast, on the same page.
 #![forbid(unsafe_code)]
 
 #[macro_use]
@@ -13,4 +14,5 @@ mod macros;
 
 pub mod codec;
 pub mod mms;
+pub mod msb;
 pub mod nsc;
