@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use funnel_asf::Layout;
-use funnel_asf::probe::Mark;
+use funnel_asf::probe::{Corrupt, Mark};
 
 use crate::order::Order;
 use crate::playback::{Change, Playback};
@@ -215,14 +215,23 @@ impl Meter {
         let counts = &mut book.tally.counts;
         let mark = if self.verified {
             counts.verified += 1;
-            Mark::verify(packet).ok()
+            Mark::verify(packet)
         } else {
-            Mark::read(packet)
+            Mark::read(packet).ok_or(Corrupt::NoMark)
         };
-        let Some(mark) = mark else {
-            counts.corrupt += 1;
-            book.bad_packets += 1;
-            return;
+        let mark = match mark {
+            Ok(mark) => mark,
+            Err(corrupt) => {
+                counts.corrupt += 1;
+                book.bad_packets += 1;
+                // It did come; but a damaged number is believed only where it says what was to be expected.
+                if let Corrupt::Checksum { seq, .. } = corrupt
+                    && self.order.expects(seq)
+                {
+                    self.order.take(seq);
+                }
+                return;
+            }
         };
         counts.marked += 1;
         self.number(mark.seq, book);

@@ -37,6 +37,11 @@ impl Order {
         }
     }
 
+    /// Whether this number is the next.
+    pub fn expects(&self, number: u64) -> bool {
+        self.expected == Some(number)
+    }
+
     fn take_late(&mut self, number: u64) {
         let Some(index) = self.holes.iter().position(|hole| hole.contains(&number)) else {
             self.duplicate += 1;
