@@ -95,6 +95,8 @@ pub struct Counters {
     pub accepted: u64,
     /// Sends handed to the kernel (packets ÷ sends = length of the trains).
     pub sends: u64,
+    /// Sends of steady viewers (÷ sends = visits that touched two cache lines of a viewer and no more).
+    pub steady_sends: u64,
     /// Media packets handed to the kernel, whole.
     pub packets: u64,
     /// Bytes the kernel took.

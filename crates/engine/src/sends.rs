@@ -124,6 +124,7 @@ impl Sends<'_> {
         };
         let coupled = train::couple(&pinned.guard, form, bounds, &mut hot.run, arena, pieces);
         if coupled.packets > 0 {
+            self.counters.steady_sends += 1;
             let span = hot.run.cursor - start.cursor;
             hot.flight = Flight::Steady(SteadyTrain::new(span, form, &coupled));
             debug_assert_eq!(hot.train().map(|train| train.start), Some(start));

@@ -148,8 +148,14 @@ fn media() {
     let lived = live(&mut desk, Duration::from_secs(5), usize::MAX, &[]);
     assert!(lived.turns > 300, "{lived:?}");
     assert!(lived.sends > 20 * VIEWERS, "{lived:?}");
-    let packets = desk.engine.counters().packets - sent_before.packets;
+    let sent = desk.engine.counters();
+    let packets = sent.packets - sent_before.packets;
     assert!(packets > 100 * VIEWERS as u64, "{packets} packets");
+    let steady = sent.steady_sends - sent_before.steady_sends;
+    assert_eq!(
+        steady, lived.sends as u64,
+        "nothing but media was to be done"
+    );
     assert_eq!(lived.heap_operations, 0, "{lived:?}");
 }
 
