@@ -123,8 +123,11 @@ impl Meter {
 
     /// The server agreed; media follows.
     pub fn playing(&mut self, now: Instant, scale: &Scale) {
-        self.playing_since.get_or_insert(now);
-        self.playing_since_unix_ns = scale.clock.unix_ns(now);
+        // Once: a change of the stream on the way makes nothing backlog that was due while this viewer watched.
+        if self.playing_since.is_none() {
+            self.playing_since = Some(now);
+            self.playing_since_unix_ns = scale.clock.unix_ns(now);
+        }
     }
 
     /// When media came last.
@@ -204,7 +207,8 @@ impl Meter {
                 book.tally.counts.played += 1;
                 book.tally.counts.verified_viewers += u64::from(self.verified && scale.marked);
             }
-            Some(last) if last != now && last >= scale.steady.start => {
+            // A gap that began while viewers arrived and reaches into the steady time is one of the steady time.
+            Some(last) if last != now && now >= scale.steady.start => {
                 record(&mut book.tally.gap, now.saturating_duration_since(last));
             }
             Some(_) => {}
@@ -308,18 +312,19 @@ impl Meter {
     /// Packets that should have come: their age so far is their delay at least.
     fn overdue(&self, now: Instant, scale: &Scale, book: &mut Book) {
         let Some(last) = self.last_media else { return };
-        if now.saturating_duration_since(last) < OVERDUE {
-            return;
-        }
-        if last >= scale.steady.start {
-            record(&mut book.tally.gap, now.saturating_duration_since(last));
+        let silent = now.saturating_duration_since(last);
+        if silent >= OVERDUE && now >= scale.steady.start {
+            record(&mut book.tally.gap, silent);
         }
         if !scale.marked || scale.interval_ns == 0 {
             return;
         }
+        // Media may still come, and be seconds behind. Before the viewer played nothing was due, whatever marks said.
         let (now_ns, patience) = (scale.clock.unix_ns(now), OVERDUE.as_nanos() as u64);
-        let mut due = self.newest_due_ns + scale.interval_ns;
-        while due + patience <= now_ns {
+        let mut due = (self.newest_due_ns.saturating_add(scale.interval_ns))
+            .max(self.playing_since_unix_ns)
+            .max(scale.clock.unix_ns);
+        while due.saturating_add(patience) <= now_ns {
             self.delay(now_ns - due, due, scale, book);
             book.tally.counts.overdue += 1;
             due += scale.interval_ns;
@@ -363,3 +368,97 @@ const OVERDUE: Duration = Duration::from_secs(1);
 const CLOCKS_DIFFER_NS: u64 = 2_000_000;
 /// Below this a train more or less decides the rate.
 const RATE_SECONDS_MIN: f64 = 2.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(40);
+
+    /// Ten seconds of steady time, one second after `began`.
+    fn scale(began: Instant, marked: bool) -> Scale {
+        Scale {
+            clock: Clock {
+                began,
+                unix_ns: 1_000_000_000_000,
+            },
+            steady: began + Duration::from_secs(1)..began + Duration::from_secs(11),
+            buffer: Duration::from_secs(3),
+            bits_per_second: Some(64_000),
+            marked,
+            interval_ns: INTERVAL.as_nanos() as u64,
+        }
+    }
+
+    /// A meter that plays from the start and saw media at these moments.
+    fn watching(began: Instant, scale: &Scale, book: &mut Book, at_ms: &[u64]) -> Meter {
+        let mut meter = Meter::new(began, false);
+        meter.playing(began, scale);
+        for &ms in at_ms {
+            meter.bytes(began + Duration::from_millis(ms), 100, scale, book);
+        }
+        meter
+    }
+
+    fn within(found: u64, expected: u64) -> bool {
+        found.abs_diff(expected) <= expected / 500
+    }
+
+    #[test]
+    fn a_gap_that_reaches_into_the_steady_time_counts() {
+        let began = Instant::now();
+        let (scale, mut book) = (scale(began, false), Book::default());
+        watching(began, &scale, &mut book, &[0, 400, 800, 6_800, 7_000]);
+        assert_eq!(book.tally.gap.len(), 2, "those before it do not");
+        assert!(within(book.tally.gap.max(), 6_000_000));
+    }
+
+    #[test]
+    fn a_server_silent_since_before_the_steady_time_has_a_gap() {
+        let began = Instant::now();
+        let (scale, mut book) = (scale(began, false), Book::default());
+        let mut meter = watching(began, &scale, &mut book, &[0, 500]);
+        meter.finish(scale.steady.end, true, &scale, &mut book);
+        assert_eq!(book.tally.gap.len(), 1);
+        assert!(within(book.tally.gap.max(), 10_500_000));
+    }
+
+    #[test]
+    fn packets_are_overdue_even_while_older_ones_still_come() {
+        let began = Instant::now();
+        let (scale, mut book) = (scale(began, true), Book::default());
+        let mut meter = watching(began, &scale, &mut book, &[10_990]);
+        // The last one that came, just now, was due four seconds ago.
+        meter.newest_due_ns = scale
+            .clock
+            .unix_ns(scale.steady.end - Duration::from_secs(4));
+        meter.finish(scale.steady.end, true, &scale, &mut book);
+        assert_eq!(book.tally.counts.overdue, 75, "those of three seconds");
+        assert_eq!(book.tally.delay.len(), 75);
+        assert!(within(book.tally.delay.max(), 3_960_000));
+    }
+
+    #[test]
+    fn marks_of_another_age_make_no_packets_overdue_before_the_viewer_played() {
+        let began = Instant::now();
+        for newest_due_ns in [0, 1, u64::MAX] {
+            let (scale, mut book) = (scale(began, true), Book::default());
+            let mut meter = watching(began, &scale, &mut book, &[0]);
+            meter.newest_due_ns = newest_due_ns;
+            meter.finish(scale.steady.end, true, &scale, &mut book);
+            // Due from 0 to 10 s, both included, if the marks do not say that they came.
+            let expected = if newest_due_ns == u64::MAX { 0 } else { 251 };
+            assert_eq!(book.tally.counts.overdue, expected, "{newest_due_ns}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_the_stream_makes_no_backlog() {
+        let began = Instant::now();
+        let scale = scale(began, true);
+        let mut meter = Meter::new(began, false);
+        meter.playing(began, &scale);
+        meter.playing(began + Duration::from_secs(5), &scale);
+        assert_eq!(meter.playing_since_unix_ns, scale.clock.unix_ns(began));
+    }
+}

@@ -23,15 +23,17 @@ impl Order {
     /// A packet with this number has come.
     pub fn take(&mut self, number: u64) {
         let expected = *self.expected.get_or_insert(number);
+        // A damaged number may be any: sums of what it claims must not run over.
+        let next = number.saturating_add(1);
         if number == expected {
-            self.expected = Some(number + 1);
+            self.expected = Some(next);
         } else if number > expected {
-            self.missing += number - expected;
+            self.missing += (number - expected).min(u32::MAX.into());
             if self.holes.len() == HOLES_MAX {
                 self.holes.remove(0);
             }
             self.holes.push(expected..number);
-            self.expected = Some(number + 1);
+            self.expected = Some(next);
         } else {
             self.take_late(number);
         }
@@ -92,6 +94,15 @@ mod tests {
             after([7, 6]),
             (0, 1, 0),
             "what lies before the beginning is nobody's loss"
+        );
+    }
+
+    #[test]
+    fn damaged_numbers_do_not_run_over() {
+        let (missing, duplicate, reordered) = after([7, u64::MAX, 8, u64::MAX, 9]);
+        assert_eq!(
+            (missing, duplicate, reordered),
+            (u64::from(u32::MAX) - 2, 0, 2)
         );
     }
 

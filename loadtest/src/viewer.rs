@@ -6,7 +6,7 @@ use fastrand::Rng;
 use funnel_uring::File;
 
 use crate::arrival::{Conduct, Visit};
-use crate::meter::{Book, Meter, Scale};
+use crate::meter::{Book, Meter, Scale, record};
 use crate::news::{News, Over};
 use crate::scout::words;
 use crate::target::{Talk, Target};
@@ -87,7 +87,8 @@ impl Viewer {
     pub fn sip_bytes(&self) -> u32 {
         match self.visit.conduct {
             Conduct::Slow(bits) => {
-                ((bits * SIP_EVERY.as_millis() as u64 / 8_000) as u32).clamp(1, SIP_BYTES_MAX)
+                let bytes = bits.saturating_mul(SIP_EVERY.as_millis() as u64) / 8_000;
+                bytes.clamp(1, SIP_BYTES_MAX.into()) as u32
             }
             _ => SIP_BYTES_MAX,
         }
@@ -96,6 +97,11 @@ impl Viewer {
     /// Has media come?
     pub fn is_watching(&self) -> bool {
         self.has_media
+    }
+
+    /// Has media come to somebody who wants it? Whoever does not read as he should costs the server less, or more.
+    pub fn is_playing(&self) -> bool {
+        self.has_media && self.visit.conduct == Conduct::Well
     }
 
     /// Takes what came; `Some` when it is over.
@@ -211,12 +217,16 @@ impl Viewer {
                 None
             }
             (End::Left | End::RunOver, None) if waited < BEGINNER => None,
+            // What has not happened yet took so long at least, like the age of what is overdue.
             (End::Left | End::RunOver, None) if self.file.is_none() => {
                 failed.connect += 1;
+                record(&mut book.tally.connect, waited);
+                record(&mut book.tally.first_packet, waited);
                 Some("cannot connect: no answer".into())
             }
             (End::Left | End::RunOver, None) => {
                 failed.no_media += 1;
+                record(&mut book.tally.first_packet, waited);
                 Some("connected, but no media came".into())
             }
         }
