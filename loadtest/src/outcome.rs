@@ -11,7 +11,7 @@ pub struct Moment {
     pub at_s: f64,
     /// Viewers connected at its end.
     pub up: u64,
-    /// Of these, playing.
+    /// Of these, playing: well-behaved and with media.
     pub playing: u64,
     /// Bytes received in it × 8 ÷ its length.
     pub bits_per_s: f64,

@@ -44,8 +44,11 @@ impl Course {
             silence: None,
             ..Options::default()
         };
+        check_shares(load)?;
+        check_cores(load)?;
         let target = Target::find(load.url(), options)?;
-        if load.sources.is_some_and(|sources| sources > 1) && !loops(target.host()) {
+        let has_sources = loops(target.host()) && target.host().is_ipv4();
+        if load.sources.is_some_and(|sources| sources > 1) && !has_sources {
             return Err(
                 "--sources: several source addresses exist on loopback (127.0.0.0/8) only".into(),
             );
@@ -258,6 +261,9 @@ impl Course {
         if self.is_stopped() {
             warnings.push("interrupted: the steady time is shorter than asked for".to_owned());
         }
+        if self.load.server_pid.is_some() && usage.server.is_none() {
+            warnings.push("the process of --server-pid was not there through the steady time: what it used is not known".to_owned());
+        }
         if usage.own_busiest_worker > BUSY {
             warnings.push(format!(
                 "this program was the bottleneck: a worker used {:.0} % of its core; delays are too long, use more workers on more cores",
@@ -291,7 +297,7 @@ impl Course {
                 verify_share: self.load.verify,
                 misbehaving: crowd.misbehaving(),
                 seed: self.load.seed,
-                command: std::env::args().collect::<Vec<_>>().join(" "),
+                command: command_line(),
             },
             served: self.findings.served.clone(),
             began,
@@ -317,6 +323,40 @@ struct Timing {
 
 type Thread = JoinHandle<Found>;
 
+/// # Errors
+/// More misbehave than there are.
+fn check_shares(load: &Load) -> Result<(), String> {
+    let slow = load.slow.map_or(0.0, |slow| slow.share);
+    let sum = load.stalled + slow + load.vanish + load.garbage;
+    // Shares are decimal fractions, and their sum is not exact.
+    if sum > 1.0 + 1e-9 {
+        return Err(format!(
+            "the shares of those who misbehave add up to {:.0} %: more than all",
+            sum * 100.0
+        ));
+    }
+    Ok(())
+}
+
+/// # Errors
+/// A core to be used is none of this machine's, or not for this program.
+fn check_cores(load: &Load) -> Result<(), String> {
+    let (Some(Cores::These(asked)), Some(all)) = (&load.cores, core_affinity::get_core_ids())
+    else {
+        return Ok(());
+    };
+    match (asked.iter()).find(|id| all.iter().all(|core| core.id != **id)) {
+        None => Ok(()),
+        Some(id) => {
+            let there: Vec<_> = all.iter().map(|core| core.id.to_string()).collect();
+            Err(format!(
+                "--cores: there is no core {id} for this program, but {}",
+                there.join(", ")
+            ))
+        }
+    }
+}
+
 /// Starts a worker; its ring stands when this returns.
 fn start(
     index: usize,
@@ -328,7 +368,8 @@ fn start(
         .get_soft()
         .unwrap_or(1024)
         .min(1 << 20);
-    let files = (plan.visits.len() as u64 + plan.visits.len() as u64 / 8 + 64).min(limit) as u32;
+    // A quarter of a ring's files may linger while their connections are closed: who leaves needs room beside who comes.
+    let files = (plan.visits.len() as u64 * 3 / 2 + 64).min(limit) as u32;
     let (ready, told) = crossbeam::channel::bounded(1);
     let thread = std::thread::Builder::new()
         .name(format!("load-{index}"))
@@ -412,7 +453,7 @@ fn watch(
             Err(RecvTimeoutError::Disconnected) => break,
             Ok(second) => second,
         };
-        let number = second.at.as_secs();
+        let number = second.number;
         let gathered = open.entry(number).or_default();
         gathered.take(second);
         if gathered.workers < workers {
@@ -436,7 +477,8 @@ fn watch(
         0 => viewers_end as f64,
         count => playing_sum / f64::from(count),
     };
-    let to = to.unwrap_or_else(|| sampler.sample());
+    // Interrupted: by now the workers' threads are gone, and what they hung up has cost the server time.
+    let to = to.unwrap_or(before);
     Watched {
         moments,
         viewers_mean,
@@ -521,6 +563,14 @@ impl Found {
     }
 }
 
+/// File names need not be UTF-8.
+fn command_line() -> String {
+    let words: Vec<_> = (std::env::args_os())
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    words.join(" ")
+}
+
 fn loops(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
@@ -542,3 +592,80 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(200);
 const BUSY: f64 = 0.95;
 /// Lateness of this program that shows in the results.
 const LATE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn load(options: &[&str]) -> Load {
+        let words = ["funnel-load", "mms://127.0.0.1/probe"];
+        Cli::parse_from(words.iter().chain(options)).run.load
+    }
+
+    #[test]
+    fn not_more_than_all_can_misbehave() {
+        let all = load(&["--stalled", "60%", "--vanish", "30%", "--garbage", "10%"]);
+        assert_eq!(check_shares(&all), Ok(()));
+        let more = load(&["--stalled", "60%", "--slow", "60%@64kb/s"]);
+        let error = check_shares(&more).expect_err("120 % of them");
+        assert!(error.contains("120 %"), "{error}");
+    }
+
+    #[test]
+    fn cores_that_are_not_there_are_refused() {
+        assert_eq!(check_cores(&load(&["--cores", "none"])), Ok(()));
+        assert_eq!(check_cores(&load(&[])), Ok(()));
+        let error = check_cores(&load(&["--cores", "5000"])).expect_err("none has so many");
+        assert!(error.contains("no core 5000"), "{error}");
+    }
+
+    fn second(number: u64, at_ms: u64, playing: u64) -> Second {
+        Second {
+            number,
+            at: Duration::from_millis(at_ms),
+            length: Duration::from_secs(1),
+            up: playing,
+            playing,
+            stalled: 0,
+            bytes: 1_000,
+            failed: 0,
+            bad_packets: 0,
+            stalls: 0,
+            delay: distribution(),
+        }
+    }
+
+    #[test]
+    fn a_worker_that_tells_several_seconds_at_once_is_not_taken_for_several_workers() {
+        let (tell, seconds) = unbounded();
+        // The second worker looks away for two seconds.
+        for second in [
+            second(1, 1_000, 10),
+            second(2, 2_000, 10),
+            second(1, 2_900, 7),
+            second(2, 2_900, 7),
+        ] {
+            tell.send(second).expect("somebody listens");
+        }
+        drop(tell);
+        let began = Instant::now();
+        let timing = Timing {
+            began,
+            steady_from: began + Duration::from_millis(500),
+            end: began + Duration::from_secs(3),
+            clock: Clock::start(),
+        };
+        let sampler = Sampler::new(None).expect("/proc");
+        let watched = watch(&seconds, 2, &timing, &sampler, &mut Live::new(true));
+        let playing: Vec<_> = watched
+            .moments
+            .iter()
+            .map(|moment| moment.playing)
+            .collect();
+        assert_eq!(playing, [17, 17]);
+        assert_eq!(watched.viewers_mean, 17.0);
+    }
+}

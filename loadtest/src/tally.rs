@@ -225,13 +225,15 @@ impl Failed {
 /// What one worker saw in one second.
 #[derive(Clone, Debug)]
 pub struct Second {
+    /// Counted from 1. A worker that had no time tells several at once.
+    pub number: u64,
     /// Its end, after the start of the run.
     pub at: Duration,
     /// How long it was: a worker that had no time makes it longer.
     pub length: Duration,
     /// Connections at its end.
     pub up: u64,
-    /// Of these, with media.
+    /// Of these, well-behaved and with media.
     pub playing: u64,
     /// Of these, without media to play in the playback model.
     pub stalled: u64,

@@ -92,6 +92,9 @@ impl Sampler {
     ) -> Option<ServerUsage> {
         let server = self.server.as_ref()?;
         let took_s = to.at.duration_since(from.at).as_secs_f64();
+        if took_s < TICKS_S {
+            return None;
+        }
         let (from, to) = from.server.as_ref().zip(to.server.as_ref())?;
         let cores = self.share(from.ticks(), to.ticks(), took_s);
         let per_s = |from: u64, to: u64| to.saturating_sub(from) as f64 / took_s.max(TINY);
@@ -127,6 +130,8 @@ impl Sampler {
     }
 }
 
+/// What is shorter than a few ticks would be told as nothing or as very much.
+const TICKS_S: f64 = 0.05;
 /// Two samples at the same time make shares of nothing, not of infinity.
 const TINY: f64 = 1e-6;
 
@@ -338,6 +343,15 @@ mod tests {
             assert!(usage.cores.iter().any(|core| core.busy > 0.0));
             assert!(usage.cores.iter().all(|c| c.busy + c.steal <= 1.0));
         });
+    }
+
+    #[test]
+    fn no_time_is_not_no_use() {
+        let own = i32::try_from(std::process::id()).expect("pids fit");
+        let sampler = Sampler::new(Some(own)).expect("this process is there");
+        let sample = sampler.sample();
+        let usage = sampler.usage(&sample, &sample, 1.0, 1);
+        assert!(usage.server.is_none(), "0 µs a viewer would be a merit");
     }
 
     #[test]

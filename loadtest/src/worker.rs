@@ -57,7 +57,7 @@ pub struct Found {
     pub early_marks: u64,
     /// The longest time an arrival had to wait for this program.
     pub late_max: Duration,
-    /// The longest turn, in which nothing else was looked at.
+    /// The longest time between two looks at what had come.
     pub turn_max: Duration,
 }
 
@@ -65,23 +65,26 @@ pub struct Found {
 pub fn run(plan: Plan, mut ring: Ring, seconds: &Sender<Second>) -> Found {
     let mut house = House::new(plan);
     let mut next_second = house.plan.began + SECOND;
+    // When the kernel last handed over what had come.
+    let mut looked = Instant::now();
     loop {
+        // A second that ends with the run is one more.
         let now = Instant::now();
-        if now >= house.plan.scale.steady.end || house.plan.stop.load(Ordering::Relaxed) {
-            break;
-        }
         if now >= next_second {
             house.look(now, ring.ops());
             // The main thread hangs up only after this one.
             let _ = seconds.send(house.second(now));
             next_second += SECOND;
         }
+        if now >= house.plan.scale.steady.end || house.plan.stop.load(Ordering::Relaxed) {
+            break;
+        }
         house.arrive(now, ring.ops());
         house.wake(now, ring.ops());
+        house.found.turn_max = house.found.turn_max.max(looked.elapsed());
         house.turn(&mut ring, now, next_second);
-        let began = Instant::now();
+        looked = Instant::now();
         ring.drain(|completion, ops| house.take(Instant::now(), completion, ops));
-        house.found.turn_max = house.found.turn_max.max(began.elapsed());
     }
     let end = house.plan.scale.steady.end.min(Instant::now());
     let all_measured = house.plan.all_measured.clone();
@@ -104,6 +107,7 @@ struct House {
     book: Book,
     bytes_before: u64,
     second_began: Instant,
+    seconds: u64,
     found: Found,
 }
 
@@ -127,6 +131,7 @@ impl House {
             book,
             bytes_before: 0,
             second_began: plan.began,
+            seconds: 0,
             found: Found {
                 tally: Tally::default(),
                 failures: HashMap::new(),
@@ -344,10 +349,14 @@ impl House {
         let Some(viewer) = self.viewer(key) else {
             return;
         };
-        let taken = usize::try_from(result).unwrap_or(0).min(viewer.out.len());
-        viewer.out.drain(..taken);
+        match usize::try_from(result) {
+            Ok(taken) => drop(viewer.out.drain(..taken.min(viewer.out.len()))),
+            Err(_) if matches!(-result, libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => {}
+            // Nobody hears it any more. The receive, if there is one, ends as well and says so; without one (who stalls has
+            // none) the socket would be writable for ever and every turn would try in vain.
+            Err(_) => viewer.out.clear(),
+        }
         viewer.is_speaking = !viewer.out.is_empty();
-        // An error ends the receive as well, which says so.
         if viewer.is_speaking
             && let Some(file) = viewer.file
         {
@@ -374,14 +383,16 @@ impl House {
     }
 
     fn second(&mut self, now: Instant) -> Second {
+        self.seconds += 1;
         let counts = &self.book.tally.counts;
         let bytes = counts.bytes - mem::replace(&mut self.bytes_before, counts.bytes);
         let viewers = || self.viewers.iter().filter_map(|slot| slot.viewer.as_ref());
         Second {
+            number: self.seconds,
             at: now.saturating_duration_since(self.plan.began),
             length: now.saturating_duration_since(mem::replace(&mut self.second_began, now)),
             up: viewers().filter(|viewer| viewer.file.is_some()).count() as u64,
-            playing: viewers().filter(|viewer| viewer.is_watching()).count() as u64,
+            playing: viewers().filter(|viewer| viewer.is_playing()).count() as u64,
             stalled: viewers().filter(|viewer| viewer.meter.is_stalled()).count() as u64,
             bytes,
             failed: counts.failed.total(),
@@ -426,6 +437,10 @@ impl House {
     }
 
     fn finish(mut self, now: Instant) -> Found {
+        if let Some(visit) = self.plan.visits.front() {
+            let waited = now.saturating_duration_since(self.plan.began + visit.at);
+            self.found.late_max = self.found.late_max.max(waited);
+        }
         let mut viewers = mem::take(&mut self.viewers);
         for viewer in viewers.iter_mut().filter_map(|slot| slot.viewer.as_mut()) {
             self.judge(viewer, now, &End::RunOver);
