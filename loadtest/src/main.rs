@@ -28,6 +28,7 @@ mod usage;
 mod viewer;
 mod worker;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +39,7 @@ use crate::cli::{Cli, Command, RunArgs, SearchArgs};
 use crate::live::Live;
 use crate::report::Files;
 use crate::run::Course;
-use crate::search::Step;
+use crate::search::{Step, Steps};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -60,6 +61,8 @@ fn main() -> ExitCode {
 
 fn run(args: &RunArgs) -> Result<u8, String> {
     let stop = stop_at_signals()?;
+    let files = Files::from(&args.files);
+    report::check(&files).map_err(|error| format!("{error:#}"))?;
     let course = Course::survey(&args.load, Arc::clone(&stop))?;
     let mut live = Live::new(args.load.plain);
     let outcome = course.run(args.viewers, args.duration, &mut live)?;
@@ -69,12 +72,10 @@ fn run(args: &RunArgs) -> Result<u8, String> {
         .as_ref()
         .map(|require| require.check(&outcome))
         .unwrap_or_default();
-    print!(
-        "{}",
-        report::summary(&outcome, &verdicts, console::colors_enabled())
-    );
-    report::write_all(&outcome, &verdicts, &Files::from(&args.files))
-        .map_err(|error| format!("{error:?}"))?;
+    let summary = report::summary(&outcome, &verdicts, console::colors_enabled());
+    // Nobody may read it any more, but the files are still to be written.
+    drop(std::io::stdout().write_all(summary.as_bytes()));
+    report::write_all(&outcome, &verdicts, &files).map_err(|error| format!("{error:#}"))?;
     Ok(match report::passed(&verdicts) {
         _ if stop.load(Ordering::Relaxed) => INTERRUPTED,
         Some(false) => NOT_MET,
@@ -84,18 +85,23 @@ fn run(args: &RunArgs) -> Result<u8, String> {
 
 fn search(args: &SearchArgs) -> Result<u8, String> {
     let stop = stop_at_signals()?;
+    let files = Files::from(&args.files);
+    report::check(&files).map_err(|error| format!("{error:#}"))?;
     let course = Course::survey(&args.load, Arc::clone(&stop))?;
     let requirements = args.require.clone().expect("clap requires it");
-    let steps = search::search(
+    let Steps { all, cut_short } = search::search(
         &course,
         args,
         &requirements,
         |_, _| Live::new(args.load.plain),
         |step| println!("{}", step_line(step)),
     )?;
-    report::write_search(&steps, &requirements.to_string(), &Files::from(&args.files))
-        .map_err(|error| format!("{error:?}"))?;
-    match search::best(&steps) {
+    report::write_search(&all, &requirements.to_string(), &files)
+        .map_err(|error| format!("{error:#}"))?;
+    if let Some(why) = cut_short {
+        return Err(why);
+    }
+    match search::best(&all) {
         _ if stop.load(Ordering::Relaxed) => Ok(INTERRUPTED),
         Some(best) => {
             println!("\n{} viewers met {requirements}", best.viewers);

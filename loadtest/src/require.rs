@@ -397,9 +397,13 @@ fn viewers() -> Vec<Metric> {
     ];
     let mut all: Vec<_> = VIEWERS
         .map(|(name, read)| {
-            metric(name, Unit::Count, move |o| match o.tally.counts.arrived {
-                0 => Err("nobody arrived"),
-                _ => Ok(read(o) as f64),
+            metric(name, Unit::Count, move |o| {
+                let counts = &o.tally.counts;
+                match (counts.arrived, counts.arrived - counts.misbehaved) {
+                    (0, _) => Err("nobody arrived"),
+                    (_, 0) => Err("all misbehaved"),
+                    _ => Ok(read(o) as f64),
+                }
             })
         })
         .into();
@@ -636,6 +640,16 @@ mod tests {
             }
             assert!((metric.read)(&nobody).is_err(), "{}", metric.name);
         }
+    }
+
+    #[test]
+    fn a_run_in_which_all_misbehaved_has_no_failures_and_that_is_no_merit() {
+        let mut outcome = sample::clean();
+        outcome.tally.counts.misbehaved = outcome.tally.counts.arrived;
+        assert_eq!(
+            verdict(&outcome, "failed=0").measured,
+            "n/a: all misbehaved"
+        );
     }
 
     #[test]

@@ -23,18 +23,27 @@ pub struct Step {
     pub verdicts: Vec<Verdict>,
 }
 
+/// How a search went.
+pub struct Steps {
+    /// By their numbers of viewers.
+    pub all: Vec<Step>,
+    /// Why it ended before its time: a step could not be measured.
+    pub cut_short: Option<String>,
+}
+
 /// Runs step after step; each is handed to `tell` as it ends.
 ///
 /// # Errors
-/// When a step could not be measured at all.
+/// When the first step could not be measured at all. A later one that cannot be ends the search: `Steps::cut_short` says why.
 pub fn search(
     course: &Course,
     args: &SearchArgs,
     requirements: &Requirements,
     mut live: impl FnMut(u32, Duration) -> Live,
     mut tell: impl FnMut(&Step),
-) -> Result<Vec<Step>, String> {
+) -> Result<Steps, String> {
     let mut steps: Vec<Step> = Vec::new();
+    let mut cut_short = None;
     let mut next = Some(args.min.min(args.max));
     while let Some(viewers) = next {
         let tries = steps.iter().filter(|step| step.viewers == viewers).count();
@@ -42,8 +51,16 @@ pub fn search(
             std::thread::sleep(args.rest);
         }
         let mut view = live(viewers, args.duration);
-        let outcome = course.run(viewers, args.duration, &mut view)?;
+        let outcome = course.run(viewers, args.duration, &mut view);
         view.finish();
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) if steps.is_empty() => return Err(error),
+            Err(error) => {
+                cut_short = Some(format!("{viewers} viewers: {error}"));
+                break;
+            }
+        };
         if course.is_stopped() {
             break;
         }
@@ -64,7 +81,10 @@ pub fn search(
         };
     }
     steps.sort_by_key(|step| step.viewers);
-    Ok(steps)
+    Ok(Steps {
+        all: steps,
+        cut_short,
+    })
 }
 
 /// The largest number that passed.

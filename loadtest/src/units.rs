@@ -35,8 +35,10 @@ pub fn per_second(text: &str) -> Result<f64, String> {
             ));
         }
     };
-    if rate > 0.0 {
+    if rate >= PER_SECOND_MIN {
         Ok(rate)
+    } else if rate > 0.0 {
+        Err("rarer than one an hour".into())
     } else {
         Err("must be above zero".into())
     }
@@ -100,6 +102,8 @@ fn split(text: &str) -> Result<(f64, &str), String> {
 }
 
 const DURATION_SECONDS_MAX: f64 = 86_400.0;
+/// A million viewers at this rate come within what a `Duration` holds.
+const PER_SECOND_MIN: f64 = 1.0 / 3600.0;
 
 #[cfg(test)]
 mod tests {
@@ -125,6 +129,7 @@ mod tests {
         assert!(duration("99h").unwrap_err().contains("day"));
         assert!(duration("3 weeks").unwrap_err().contains("weeks"));
         assert!(per_second("0/s").unwrap_err().contains("above zero"));
+        assert!(per_second("0.0001/s").unwrap_err().contains("hour"));
         assert!(bits_per_second("fast").unwrap_err().contains("number"));
         assert!(share("120%").unwrap_err().contains("more than all"));
         assert!(share("5kg").is_err());

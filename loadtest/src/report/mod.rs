@@ -31,6 +31,23 @@ pub struct Files {
     pub html: Option<PathBuf>,
 }
 
+/// Whether there is a place for each file, before a run that may take long: its directory exists, and it is none itself.
+pub fn check(files: &Files) -> miette::Result<()> {
+    for path in [&files.json, &files.hgrm, &files.html]
+        .into_iter()
+        .flatten()
+    {
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        if path.is_dir() || parent.is_some_and(|parent| !parent.is_dir()) {
+            let what = "its directory does not exist, or it is one itself";
+            miette::bail!("cannot write {}: {what}", path.display());
+        }
+    }
+    Ok(())
+}
+
 /// Writes the files that were asked for. Tries all of them; the error is the first one's.
 pub fn write_all(outcome: &Outcome, verdicts: &[Verdict], files: &Files) -> miette::Result<()> {
     let json = write(files.json.as_deref(), || json::json(outcome, verdicts));
@@ -74,3 +91,23 @@ pub fn steady_moments(outcome: &Outcome) -> &[Moment] {
 
 /// Half of a moment, s.
 const HALF_S: f64 = 0.5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_for_files_are_looked_at_before_the_run() {
+        let directory = tempfile::tempdir().expect("a place");
+        let files = |json: PathBuf| Files {
+            json: Some(json),
+            ..Files::default()
+        };
+        check(&Files::default()).expect("none is asked for");
+        check(&files("beside.json".into())).expect("the working directory");
+        check(&files(directory.path().join("new.json"))).expect("a directory");
+        check(&files(directory.path().into())).expect_err("it is a directory");
+        let error = check(&files(directory.path().join("none/new.json"))).expect_err("nowhere");
+        assert!(error.to_string().contains("none/new.json"), "{error}");
+    }
+}
