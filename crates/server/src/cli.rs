@@ -32,6 +32,8 @@ pub enum Command {
     },
     /// Say what a channel carries. Starts no show: only the header is read.
     Probe(Probe),
+    /// Say what an .nsc file announces, and what is wrong with it.
+    Nsc(Nsc),
     /// Record a channel into an ASF file.
     Record(Record),
 }
@@ -54,6 +56,17 @@ pub struct Probe {
     /// How long the server may take for the connection and for each answer.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub timeout: Duration,
+}
+
+/// Arguments of `funnel nsc`.
+#[derive(Args, Debug)]
+pub struct Nsc {
+    /// The announcement of a multicast.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `funnel record`.

@@ -11,6 +11,7 @@ mod failure;
 mod limits;
 mod listen;
 mod machine;
+mod nsc;
 mod probe;
 mod record;
 mod recording;
@@ -46,6 +47,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve { config } => serve::run(config.as_deref()),
         Command::Check { config } => check::run(config.as_deref()),
         Command::Probe(arguments) => probe::run(&arguments),
+        Command::Nsc(arguments) => nsc::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
     }
 }

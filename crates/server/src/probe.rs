@@ -110,9 +110,10 @@ struct Report {
     streams: Vec<StreamReport>,
 }
 
+/// A stream, as `--json` and people see it.
 #[derive(Debug, Serialize)]
-struct StreamReport {
-    number: u8,
+pub(crate) struct StreamReport {
+    pub(crate) number: u8,
     kind: &'static str,
     codec: String,
     bit_rate: u32,
@@ -186,7 +187,7 @@ impl Report {
 }
 
 impl StreamReport {
-    fn new(stream: &Stream) -> Self {
+    pub(crate) fn new(stream: &Stream) -> Self {
         let mut report = Self {
             number: stream.number,
             kind: "other",
@@ -215,7 +216,7 @@ impl StreamReport {
         report
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("{} {}", self.kind, self.codec);
         if let (Some(width), Some(height)) = (self.width, self.height) {
             let _ = write!(text, ", {width}x{height}");

@@ -1,6 +1,7 @@
 //! The real binary and real players from Debian's packages, headless (`docs/protocol/clients.md`).
 //! One module a claim. A missing program fails the test with the line that installs it.
 
+mod announcements_are_checked;
 mod channels_behave_as_configured;
 mod damaged_conversations;
 mod damaged_files_are_refused;

@@ -124,6 +124,7 @@ impl Announcement {
         let Reading {
             announcement,
             faults,
+            ..
         } = read(bytes);
         announcement.ok_or_else(|| {
             faults

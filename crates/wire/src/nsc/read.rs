@@ -17,6 +17,8 @@ pub struct Reading {
     pub announcement: Option<Announcement>,
     /// In the order of the lines, the file as a whole last.
     pub faults: Vec<Fault>,
+    /// Line and key of each format of the announcement, in its order.
+    pub format_places: Vec<(usize, String)>,
 }
 
 impl Reading {
@@ -33,11 +35,13 @@ pub fn read(bytes: &[u8]) -> Reading {
     let mut draft = Draft::default();
     let complete = draft.lines(bytes).is_ok();
     let announcement = draft.finish();
+    let format_places = draft.format_places;
     let mut faults = draft.faults;
     faults.sort_by_key(|fault| fault.line.unwrap_or(usize::MAX));
     Reading {
         announcement: announcement.filter(|_| complete),
         faults,
+        format_places,
     }
 }
 
@@ -69,6 +73,7 @@ struct Draft {
     network_buffer_ms: Option<u32>,
     formats: Vec<(u32, Place, Block)>,
     descriptions: Vec<(u32, Place, Option<Text>)>,
+    format_places: Vec<(usize, String)>,
     extras: Vec<Extra>,
     extras_bytes: usize,
 }
@@ -352,14 +357,19 @@ impl Draft {
                 .position(|(known, ..)| *known == number);
             let description = described.and_then(|index| self.descriptions.swap_remove(index).2);
             match self.format(&place, &block, description) {
-                Ok(format) => match &mut formats {
-                    Some(formats) => {
-                        if let Err(error) = formats.push(format) {
-                            self.note(&place, error.into());
+                Ok(format) => {
+                    let pushed = match &mut formats {
+                        Some(formats) => formats.push(format),
+                        None => {
+                            formats = Some(Formats::of(format));
+                            Ok(())
                         }
+                    };
+                    match pushed {
+                        Ok(()) => self.format_places.push((place.line, place.key)),
+                        Err(error) => self.note(&place, error.into()),
                     }
-                    None => formats = Some(Formats::of(format)),
-                },
+                }
                 Err(kind) => self.note(&place, kind),
             }
         }
