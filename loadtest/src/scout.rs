@@ -209,10 +209,17 @@ fn says_yes(target: &Target) -> bool {
             write!(
                 stream,
                 "GET {WELL_KNOWN} HTTP/1.0\r\nHost: {}\r\n\r\n",
-                target.host()
+                in_url(target.host())
             )?;
-            let mut answer = Vec::new();
-            stream.take(WELL_KNOWN_BYTES_MAX).read_to_end(&mut answer)?;
+            let (began, mut answer) = (Instant::now(), Vec::new());
+            let mut piece = [0; 512];
+            // Whoever says it byte by byte says no.
+            while answer.len() < WELL_KNOWN_BYTES_MAX && began.elapsed() < WELL_KNOWN_PATIENCE {
+                match stream.read(&mut piece)? {
+                    0 => break,
+                    size => answer.extend_from_slice(&piece[..size]),
+                }
+            }
             Ok(is_yes(&answer))
         };
         ask().unwrap_or(false)
@@ -229,7 +236,9 @@ fn is_yes(answer: &[u8]) -> bool {
         .next()
         .is_some_and(|version| version.starts_with("HTTP/1."))
         && status.next() == Some("200");
-    is_ok && body.trim_start().to_ascii_lowercase().starts_with("yes")
+    let mut words = body.split(|c: char| !c.is_alphanumeric());
+    let first = words.find(|word| !word.is_empty());
+    is_ok && first.is_some_and(|word| word.eq_ignore_ascii_case("yes"))
 }
 
 fn refusal(target: &Target) -> String {
@@ -240,13 +249,21 @@ fn refusal(target: &Target) -> String {
          - any server: put a page that begins with the word yes at http://{}{WELL_KNOWN}",
         target.text,
         target.host(),
-        target.host(),
+        in_url(target.host()),
     )
+}
+
+/// IPv6 in brackets.
+fn in_url(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    }
 }
 
 /// Where any HTTP server can agree.
 pub const WELL_KNOWN: &str = "/.well-known/load-test";
-const WELL_KNOWN_BYTES_MAX: u64 = 4 << 10;
+const WELL_KNOWN_BYTES_MAX: usize = 4 << 10;
 const WELL_KNOWN_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the scout waits for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -288,8 +305,20 @@ mod tests {
     }
 
     #[test]
+    fn the_refusal_says_where_the_page_belongs() {
+        let options = funnel_session::client::Options::default();
+        let target = Target::find("mms://[2606:4700::1111]/live", options).expect("an address");
+        let page = "http://[2606:4700::1111]/.well-known/load-test";
+        assert!(refusal(&target).ends_with(page), "{}", refusal(&target));
+    }
+
+    #[test]
     fn a_yes_is_a_page_that_says_so() {
         assert!(is_yes(b"HTTP/1.0 200 OK\r\nA: b\r\n\r\nYes, please"));
+        assert!(is_yes(b"HTTP/1.1 200 OK\r\n\r\n\nyes\n"));
+        assert!(!is_yes(
+            b"HTTP/1.1 200 OK\r\n\r\nYesterday's pages are gone"
+        ));
         assert!(!is_yes(b"HTTP/1.0 404 Not Found\r\n\r\nyes"));
         assert!(!is_yes(b"HTTP/1.1 200 OK\r\n\r\n<html>welcome</html>"));
         assert!(!is_yes(b"ICY 200 OK\r\n\r\nyes"));
