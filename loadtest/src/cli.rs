@@ -285,4 +285,4 @@ Examples:
 
 Delay is measured where packets carry marks: give the server a channel with
   source = { kind = \"probe\", bits_per_second = 300_000, packet_bytes = 1444 }
-Exit code: 0 all well, 1 a requirement is not met, 2 nothing could be measured.";
+Exit code: 0 all well, 1 a requirement is not met, 2 nothing could be measured, 130 interrupted.";

@@ -114,7 +114,7 @@ pub struct ServerUsage {
     pub user_cores: f64,
     /// µs of CPU per second and playing viewer (mean number over the steady time).
     pub cpu_us_per_viewer_s: f64,
-    /// Resident before the first viewer, bytes.
+    /// Resident before the first viewer (of a search: of its first step), bytes.
     pub resident_before_bytes: u64,
     /// Resident at the end of the steady time (viewers still there), bytes.
     pub resident_bytes: u64,

@@ -423,7 +423,7 @@ fn server() -> Vec<Metric> {
     fn of_server(outcome: &Outcome, read: fn(&ServerUsage) -> f64) -> Measured {
         match &outcome.usage.server {
             Some(server) => Ok(read(server)),
-            None => Err("the server was not watched; say --server-pid"),
+            None => Err("the server was not watched to the end; say --server-pid"),
         }
     }
     vec![

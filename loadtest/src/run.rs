@@ -29,6 +29,8 @@ pub struct Course {
     load: Load,
     target: Target,
     findings: Findings,
+    /// Has watched the server since before the scout: what viewers of a search's first step left in its memory is theirs too.
+    sampler: Sampler,
     stop: Arc<AtomicBool>,
 }
 
@@ -53,11 +55,13 @@ impl Course {
                 "--sources: several source addresses exist on loopback (127.0.0.0/8) only".into(),
             );
         }
+        let sampler = Sampler::new(load.server_pid).map_err(|error| error.to_string())?;
         let findings = scout(&target, load.rate)?;
         Ok(Course {
             load: load.clone(),
             target,
             findings,
+            sampler,
             stop,
         })
     }
@@ -70,7 +74,7 @@ impl Course {
     /// Measures with so many viewers.
     ///
     /// # Errors
-    /// When this machine cannot make so many, or the server's process is not there.
+    /// When this machine cannot make so many.
     pub fn run(
         &self,
         viewers: u32,
@@ -81,7 +85,6 @@ impl Course {
         let visits = crowd.visits(viewers, self.load.seed);
         let last_arrival = visits.last().map_or(Duration::ZERO, |visit| visit.at);
         let workers = self.workers(viewers)?;
-        let sampler = Sampler::new(self.load.server_pid).map_err(|error| error.to_string())?;
         let cores = self.cores(workers);
         let (tell, seconds) = unbounded();
         // Rings take a while to make; nobody should arrive late for that.
@@ -115,11 +118,11 @@ impl Course {
             steady_from.saturating_duration_since(began),
             duration,
         );
-        let watched = watch(&seconds, workers, &timing, &sampler, live);
+        let first = self.sampler.sample();
+        let watched = watch(&seconds, workers, &timing, &self.sampler, live);
         let found = join(threads)?;
-        let usage = sampler.usage(
-            &watched.from,
-            &watched.to,
+        let usage = self.sampler.usage(
+            [&first, &watched.from, &watched.to],
             watched.viewers_mean,
             watched.viewers_end,
         );
@@ -261,13 +264,19 @@ impl Course {
         if self.is_stopped() {
             warnings.push("interrupted: the steady time is shorter than asked for".to_owned());
         }
-        if self.load.server_pid.is_some() && usage.server.is_none() {
+        if self.load.server_pid.is_some() && usage.server.is_none() && !steady.is_zero() {
             warnings.push("the process of --server-pid was not there through the steady time: what it used is not known".to_owned());
         }
         if usage.own_busiest_worker > BUSY {
             warnings.push(format!(
                 "this program was the bottleneck: a worker used {:.0} % of its core; delays are too long, use more workers on more cores",
                 usage.own_busiest_worker * 100.0
+            ));
+        }
+        if found.own_failures > 0 {
+            warnings.push(format!(
+                "{} viewers were not connected for want of ports, descriptors or memory of this machine: that is not the server's fault; use more --sources or --workers",
+                found.own_failures
             ));
         }
         if found.late_max > LATE && crowd.arrival != Arrival::AtOnce {
@@ -545,6 +554,7 @@ impl Default for Found {
             tally: Tally::default(),
             failures: HashMap::new(),
             early_marks: 0,
+            own_failures: 0,
             late_max: Duration::ZERO,
             turn_max: Duration::ZERO,
         }
@@ -558,6 +568,7 @@ impl Found {
             *self.failures.entry(text).or_default() += count;
         }
         self.early_marks += other.early_marks;
+        self.own_failures += other.own_failures;
         self.late_max = self.late_max.max(other.late_max);
         self.turn_max = self.turn_max.max(other.turn_max);
     }

@@ -26,7 +26,6 @@ pub struct Sampler {
 struct Server {
     process: Process,
     resident_before: u64,
-    overflows_before: u64,
 }
 
 impl Sampler {
@@ -53,9 +52,14 @@ impl Sampler {
         }
     }
 
-    /// Use between two samples. `viewers_mean`: playing viewers, mean over that time; `viewers_end`: those there at its end,
+    /// Use between the latter two of three samples: the run's first, those of the steady time's begin and end. `viewers_mean`: playing viewers, mean over that time; `viewers_end`: those there at its end,
     /// for the memory of each.
-    pub fn usage(&self, from: &Sample, to: &Sample, viewers_mean: f64, viewers_end: u64) -> Usage {
+    pub fn usage(
+        &self,
+        [first, from, to]: [&Sample; 3],
+        viewers_mean: f64,
+        viewers_end: u64,
+    ) -> Usage {
         let took_s = to.at.duration_since(from.at).as_secs_f64();
         let busiest = to
             .workers
@@ -63,7 +67,7 @@ impl Sampler {
             .map(|(thread, ticks)| ticks.saturating_sub(*from.workers.get(thread).unwrap_or(&0)))
             .max();
         Usage {
-            server: self.server_usage(from, to, viewers_mean, viewers_end),
+            server: self.server_usage([first, from, to], viewers_mean, viewers_end),
             own_cores: self.share(from.own_ticks, to.own_ticks, took_s),
             own_busiest_worker: self.share(0, busiest.unwrap_or(0), took_s),
             own_resident_bytes: to.own_resident,
@@ -85,8 +89,7 @@ impl Sampler {
 
     fn server_usage(
         &self,
-        from: &Sample,
-        to: &Sample,
+        [first, from, to]: [&Sample; 3],
         viewers_mean: f64,
         viewers_end: u64,
     ) -> Option<ServerUsage> {
@@ -95,6 +98,7 @@ impl Sampler {
         if took_s < TICKS_S {
             return None;
         }
+        let first = first.server.as_ref()?;
         let (from, to) = from.server.as_ref().zip(to.server.as_ref())?;
         let cores = self.share(from.ticks(), to.ticks(), took_s);
         let per_s = |from: u64, to: u64| to.saturating_sub(from) as f64 / took_s.max(TINY);
@@ -112,7 +116,7 @@ impl Sampler {
             resident_bytes_per_viewer: grown / viewers_end.max(1) as f64,
             voluntary_switches_per_s: per_s(from.voluntary, to.voluntary),
             involuntary_switches_per_s: per_s(from.involuntary, to.involuntary),
-            listen_overflows: to.overflows.saturating_sub(server.overflows_before),
+            listen_overflows: to.overflows.saturating_sub(first.overflows),
         })
     }
 
@@ -143,11 +147,11 @@ impl Server {
             return Err(UsageError::Gone { pid });
         }
         let resident_before = resident(&process).map_err(read)?;
-        let overflows_before = listen_overflows(&process).map_err(read)?;
+        // What may not be read is better said now than missed later.
+        listen_overflows(&process).map_err(read)?;
         Ok(Self {
             process,
             resident_before,
-            overflows_before,
         })
     }
 
@@ -325,7 +329,7 @@ mod tests {
                 .name(name)
                 .spawn_scoped(scope, worker);
             let (before, after) = started.expect("a thread").join().expect("no panic");
-            let usage = sampler.usage(&before, &after, 1_000.0, 1_000);
+            let usage = sampler.usage([&before, &before, &after], 1_000.0, 1_000);
             assert!(usage.own_busiest_worker > 0.0);
             // Other tests may run in this process meanwhile: never less than the worker.
             assert!(usage.own_cores >= usage.own_busiest_worker);
@@ -350,7 +354,7 @@ mod tests {
         let own = i32::try_from(std::process::id()).expect("pids fit");
         let sampler = Sampler::new(Some(own)).expect("this process is there");
         let sample = sampler.sample();
-        let usage = sampler.usage(&sample, &sample, 1.0, 1);
+        let usage = sampler.usage([&sample; 3], 1.0, 1);
         assert!(usage.server.is_none(), "0 µs a viewer would be a merit");
     }
 
@@ -369,7 +373,12 @@ mod tests {
         child.wait().expect("ours");
         let after = sampler.sample();
         assert!(after.server.is_none());
-        assert!(sampler.usage(&before, &after, 1.0, 1).server.is_none());
+        assert!(
+            sampler
+                .usage([&before, &before, &after], 1.0, 1)
+                .server
+                .is_none()
+        );
         assert_eq!(sampler.cores(&before, &after).0, None);
         assert!(Sampler::new(Some(pid)).is_err());
     }

@@ -55,6 +55,8 @@ pub struct Found {
     pub failures: HashMap<String, u64>,
     /// Marks from the future.
     pub early_marks: u64,
+    /// Viewers this machine had no means for.
+    pub own_failures: u64,
     /// The longest time an arrival had to wait for this program.
     pub late_max: Duration,
     /// The longest time between two looks at what had come.
@@ -136,6 +138,7 @@ impl House {
                 tally: Tally::default(),
                 failures: HashMap::new(),
                 early_marks: 0,
+                own_failures: 0,
                 late_max: Duration::ZERO,
                 turn_max: Duration::ZERO,
             },
@@ -431,6 +434,9 @@ impl House {
     }
 
     fn judge(&mut self, viewer: &mut Viewer, now: Instant, end: &End) {
+        if let End::NotConnected(errno) = end {
+            self.found.own_failures += u64::from(is_own_failure(*errno));
+        }
         if let Some(text) = viewer.judge(now, end, &self.plan.scale, &mut self.book) {
             *self.found.failures.entry(text).or_default() += 1;
         }
@@ -456,6 +462,20 @@ impl Conduct {
     fn reads_at_will(self) -> bool {
         !matches!(self, Conduct::Stalled | Conduct::Slow(_))
     }
+}
+
+/// Whether this errno of a connect is for want of something here: ports, descriptors, memory. The server never saw it.
+fn is_own_failure(errno: i32) -> bool {
+    let own = [
+        libc::EADDRNOTAVAIL,
+        libc::EADDRINUSE,
+        libc::EAGAIN,
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOBUFS,
+        libc::ENOMEM,
+    ];
+    own.contains(&errno)
 }
 
 /// For the words of errors.

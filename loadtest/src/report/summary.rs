@@ -216,7 +216,7 @@ impl Page {
         let usage = &outcome.usage;
         match &usage.server {
             Some(server) => self.server(server),
-            None => self.line("server", "n/a: not watched; use --server-pid"),
+            None => self.line("server", "n/a: not watched to the end; use --server-pid"),
         }
         self.line(
             "tester",
@@ -517,7 +517,7 @@ playback start   n/a: nobody's playback began
 throughput       n/a: there was no steady time
 packets          n/a: no ASF packets, 0 B received
 
-server           n/a: not watched; use --server-pid
+server           n/a: not watched to the end; use --server-pid
 tester           0 % of a core, its busiest worker 0 % · 0 B resident
 ";
 }
