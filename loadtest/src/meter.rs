@@ -208,10 +208,12 @@ impl Meter {
                 book.tally.counts.verified_viewers += u64::from(self.verified && scale.marked);
             }
             // A gap that began while viewers arrived and reaches into the steady time is one of the steady time.
-            Some(last) if last != now && now >= scale.steady.start => {
-                record(&mut book.tally.gap, now.saturating_duration_since(last));
+            Some(last) => {
+                let gap = now.saturating_duration_since(last);
+                if gap >= ONE_ARRIVAL && now >= scale.steady.start {
+                    record(&mut book.tally.gap, gap);
+                }
             }
-            Some(_) => {}
         }
     }
 
@@ -364,6 +366,8 @@ fn stalled(time: Duration, book: &mut Book) {
 
 /// A packet that is late by more than this when its viewer ends is overdue.
 const OVERDUE: Duration = Duration::from_secs(1);
+/// What comes in pieces closer than this was sent together: what cut it is the network, and this program's buffers.
+const ONE_ARRIVAL: Duration = Duration::from_millis(1);
 /// A mark further ahead than this is from another clock.
 const CLOCKS_DIFFER_NS: u64 = 2_000_000;
 /// Below this a train more or less decides the rate.
@@ -411,6 +415,21 @@ mod tests {
         watching(began, &scale, &mut book, &[0, 400, 800, 6_800, 7_000]);
         assert_eq!(book.tally.gap.len(), 2, "those before it do not");
         assert!(within(book.tally.gap.max(), 6_000_000));
+    }
+
+    #[test]
+    fn a_train_that_comes_in_pieces_is_one_arrival() {
+        let began = Instant::now();
+        let (scale, mut book) = (scale(began, false), Book::default());
+        let mut meter = watching(began, &scale, &mut book, &[1_000]);
+        for ms in [1_200, 1_400] {
+            for us in [0, 30, 60] {
+                let now = began + Duration::from_millis(ms) + Duration::from_micros(us);
+                meter.bytes(now, 30_000, &scale, &mut book);
+            }
+        }
+        assert_eq!(book.tally.gap.len(), 2);
+        assert!(within(book.tally.gap.min(), 200_000));
     }
 
     #[test]
