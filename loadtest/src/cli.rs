@@ -41,7 +41,7 @@ pub struct RunArgs {
     #[arg(long, short = 'n', default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=VIEWERS_MAX))]
     pub viewers: u32,
     /// Steady time, which begins when all have arrived
-    #[arg(long, short = 'd', default_value = "30s", value_parser = units::duration)]
+    #[arg(long, short = 'd', default_value = "30s", value_parser = units::steady_time)]
     pub duration: Duration,
     /// What must hold, such as 'delay_p99<500ms,missing=0,failed=0'; decides the exit code
     #[arg(long, value_name = "CONDITIONS")]
@@ -70,7 +70,7 @@ pub struct SearchArgs {
     #[arg(long, default_value = "5%", value_parser = units::share)]
     pub within: f64,
     /// Steady time of each step
-    #[arg(long, short = 'd', default_value = "10s", value_parser = units::duration)]
+    #[arg(long, short = 'd', default_value = "10s", value_parser = units::steady_time)]
     pub duration: Duration,
     /// Rest between steps, so that the server can forget the last one
     #[arg(long, default_value = "2s", value_parser = units::duration)]

@@ -130,6 +130,13 @@ impl Meter {
         }
     }
 
+    /// A header: what follows has numbers and times of its own, and players begin anew with it.
+    pub fn new_stream(&mut self) {
+        self.order.restart();
+        self.playback = Playback::default();
+        (self.first_due_ns, self.bytes) = (0, 0);
+    }
+
     /// When media came last.
     pub fn last_media(&self) -> Option<Instant> {
         self.last_media

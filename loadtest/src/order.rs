@@ -39,6 +39,12 @@ impl Order {
         }
     }
 
+    /// Another stream begins, with numbers of its own; what was missing of the last one stays so.
+    pub fn restart(&mut self) {
+        self.expected = None;
+        self.holes.clear();
+    }
+
     /// Whether this number is the next.
     pub fn expects(&self, number: u64) -> bool {
         self.expected == Some(number)
@@ -103,6 +109,21 @@ mod tests {
         assert_eq!(
             (missing, duplicate, reordered),
             (u64::from(u32::MAX) - 2, 0, 2)
+        );
+    }
+
+    #[test]
+    fn another_stream_counts_from_its_own_beginning() {
+        let mut order = Order::default();
+        [10, 12].into_iter().for_each(|number| order.take(number));
+        order.restart();
+        [0, 1, 2, 11]
+            .into_iter()
+            .for_each(|number| order.take(number));
+        assert_eq!(
+            (order.missing, order.duplicate, order.reordered),
+            (9, 0, 0),
+            "1 of the first, 8 of the second"
         );
     }
 

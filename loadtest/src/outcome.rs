@@ -112,8 +112,8 @@ pub struct ServerUsage {
     pub cores: f64,
     /// User time of that.
     pub user_cores: f64,
-    /// µs of CPU per second and playing viewer (mean number over the steady time).
-    pub cpu_us_per_viewer_s: f64,
+    /// µs of CPU per second and playing viewer (mean number over the steady time); `None` if nobody played.
+    pub cpu_us_per_viewer_s: Option<f64>,
     /// Resident before the first viewer (of a search: of its first step), bytes.
     pub resident_before_bytes: u64,
     /// Resident at the end of the steady time (viewers still there), bytes.

@@ -429,7 +429,7 @@ fn server() -> Vec<Metric> {
     vec![
         metric("cpu_per_viewer", Unit::Cpu, |o| {
             match o.viewers_mean > 0.0 {
-                true => of_server(o, |s| s.cpu_us_per_viewer_s),
+                true => of_server(o, |s| s.cpu_us_per_viewer_s.unwrap_or_default()),
                 false => Err(NO_MEDIA),
             }
         }),

@@ -23,6 +23,15 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
+/// A time in which something can be measured: 1 s or longer.
+pub fn steady_time(text: &str) -> Result<Duration, String> {
+    let steady = duration(text)?;
+    if steady < Duration::from_secs(1) {
+        return Err("in less than a second nothing can be measured".into());
+    }
+    Ok(steady)
+}
+
 /// Arrivals: `1000/s`, `60/m`; a bare number is per second.
 pub fn per_second(text: &str) -> Result<f64, String> {
     let (value, unit) = split(text)?;
@@ -126,6 +135,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_in_words() {
         assert!(duration("-3s").is_err());
+        assert!(steady_time("900ms").is_err() && steady_time("1s").is_ok());
         assert!(duration("99h").unwrap_err().contains("day"));
         assert!(duration("3 weeks").unwrap_err().contains("weeks"));
         assert!(per_second("0/s").unwrap_err().contains("above zero"));

@@ -107,10 +107,7 @@ impl Sampler {
             pid: server.process.pid(),
             cores,
             user_cores: self.share(from.user_ticks, to.user_ticks, took_s),
-            cpu_us_per_viewer_s: match viewers_mean > 0.0 {
-                true => cores * 1e6 / viewers_mean,
-                false => 0.0,
-            },
+            cpu_us_per_viewer_s: (viewers_mean > 0.0).then(|| cores * 1e6 / viewers_mean),
             resident_before_bytes: server.resident_before,
             resident_bytes: to.resident,
             resident_bytes_per_viewer: grown / viewers_end.max(1) as f64,
@@ -337,7 +334,11 @@ mod tests {
             let server = usage.server.expect("watched");
             assert!(server.cores > 0.0 && server.cores >= server.user_cores);
             let per_viewer = server.cores * 1e6 / 1_000.0;
-            assert!((server.cpu_us_per_viewer_s - per_viewer).abs() < 1e-6);
+            assert!(
+                server
+                    .cpu_us_per_viewer_s
+                    .is_some_and(|cpu| (cpu - per_viewer).abs() < 1e-6)
+            );
             let (of_server, of_own) = sampler.cores(&before, &after);
             assert!(of_server.expect("watched") > 0.0 && of_own > 0.0);
             assert_eq!(

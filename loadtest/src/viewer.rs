@@ -139,7 +139,8 @@ impl Viewer {
             News::Over(how) => {
                 over.get_or_insert(how);
             }
-            News::Server(_) | News::Header(_) => {}
+            News::Header(_) => meter.new_stream(),
+            News::Server(_) => {}
         });
         over
     }

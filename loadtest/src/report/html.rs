@@ -192,9 +192,7 @@ fn tiles(outcome: &Outcome) -> Vec<Tile> {
     let unwatched = || "no --server-pid".to_owned();
     tiles.push(tile(
         "Server CPU per viewer",
-        server.map_or("n/a".to_owned(), |s| {
-            format!("{} µs/s", words::trimmed(s.cpu_us_per_viewer_s, 1))
-        }),
+        words::cpu(server.and_then(|s| s.cpu_us_per_viewer_s)),
         server.map_or_else(unwatched, |s| {
             format!("{} of a core", words::percent(s.cores))
         }),
@@ -592,10 +590,12 @@ impl<'a> SearchRow<'a> {
                 true => "n/a".to_owned(),
                 false => words::time(delay.value_at_quantile(0.99) as f64),
             },
-            cpu: match &step.outcome.usage.server {
-                Some(server) => format!("{} µs/s", words::trimmed(server.cpu_us_per_viewer_s, 1)),
-                None => "n/a".to_owned(),
-            },
+            cpu: words::cpu(
+                step.outcome
+                    .usage
+                    .server
+                    .and_then(|server| server.cpu_us_per_viewer_s),
+            ),
         }
     }
 }

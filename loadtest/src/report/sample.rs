@@ -221,7 +221,7 @@ fn usage() -> Usage {
             pid: 4_711,
             cores: 0.025,
             user_cores: 0.004,
-            cpu_us_per_viewer_s: 25.0,
+            cpu_us_per_viewer_s: Some(25.0),
             resident_before_bytes: 12 << 20,
             resident_bytes: (12 << 20) + 3_200_000,
             resident_bytes_per_viewer: 3_200.0,

@@ -237,8 +237,8 @@ impl Page {
     }
 
     fn server(&mut self, server: &ServerUsage) {
-        let cpu = words::trimmed(server.cpu_us_per_viewer_s, 1);
-        let cpu = self.colours.strong.apply_to(format!("{cpu} µs"));
+        let cpu = words::cpu(server.cpu_us_per_viewer_s).replace("/s", "");
+        let cpu = self.colours.strong.apply_to(cpu);
         self.line(
             "server",
             &format!(

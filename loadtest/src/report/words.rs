@@ -23,6 +23,11 @@ pub fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
+/// CPU a viewer: `25.3 µs/s`, or `n/a`.
+pub fn cpu(us_per_s: Option<f64>) -> String {
+    us_per_s.map_or_else(|| "n/a".to_owned(), |us| format!("{} µs/s", trimmed(us, 1)))
+}
+
 /// Microseconds: `850 µs`, `12.3 ms`, `1.25 s`.
 pub fn time(us: f64) -> String {
     scaled(us, &[(1.0, "µs"), (1e3, "ms"), (1e6, "s")])
