@@ -43,7 +43,8 @@ impl Target {
     /// # Errors
     /// In words for the user.
     pub fn find(text: &str, options: Options) -> Result<Target, String> {
-        let kind = if text.starts_with("http://") || text.starts_with("mmsh://") {
+        let schemes = ["http://", "https://", "mmsh://"];
+        let kind = if schemes.iter().any(|scheme| text.starts_with(scheme)) {
             Kind::Http(Arc::new(
                 http::HttpUrl::from_str(text).map_err(|error| error.to_string())?,
             ))
