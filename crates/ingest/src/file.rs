@@ -104,14 +104,9 @@ impl Player {
             seconds = survey.duration_ms / 1000,
             "the file is ready"
         );
-        let mut heard = wants.now();
-        heard.plays = if wants.on_demand() { 0 } else { heard.plays };
+        let mut heard = wants.before_first_run();
         loop {
-            if wants.on_demand() {
-                feed.channel().set_air(Air::Ready);
-                wants.play_since(heard).await;
-            }
-            feed.channel().set_air(Air::OnAir);
+            wants.go_on_air(heard).await;
             let run = tokio::select! {
                 run = self.run_once(&media, feed) => run?,
                 seen = wants.idle(), if wants.on_demand() => Run::Abandoned(seen),

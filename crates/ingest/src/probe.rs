@@ -60,14 +60,9 @@ async fn broadcast(
         packet_bytes = probe.packet_bytes(),
         "the probe channel is ready: it exists to be load tested"
     );
-    let mut heard = wants.now();
-    heard.plays = if wants.on_demand() { 0 } else { heard.plays };
+    let mut heard = wants.before_first_run();
     loop {
-        if wants.on_demand() {
-            feed.channel().set_air(Air::Ready);
-            wants.play_since(heard).await;
-        }
-        feed.channel().set_air(Air::OnAir);
+        wants.go_on_air(heard).await;
         let left: Demand = tokio::select! {
             never = publish(probe, feed) => match never? {},
             seen = wants.idle(), if wants.on_demand() => seen,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use funnel_channel::{Channel, Demand, Start};
+use funnel_channel::{Air, Channel, Demand, Start};
 use tokio::{sync::watch, time::timeout_at};
 
 /// Waits for demand. Each clone waits for itself.
@@ -37,6 +37,24 @@ impl Wants {
 
     pub(crate) fn now(&self) -> Demand {
         self.channel.demand()
+    }
+
+    /// The demand before a source's first run: for one that waits for its first viewer, who has begun to play before counts.
+    pub(crate) fn before_first_run(&self) -> Demand {
+        let mut demand = self.now();
+        if self.on_demand() {
+            demand.plays = 0;
+        }
+        demand
+    }
+
+    /// Puts the channel on air: at once, or when somebody has begun to play since `past` was taken, being ready until then.
+    pub(crate) async fn go_on_air(&mut self, past: Demand) {
+        if self.on_demand() {
+            self.channel.set_air(Air::Ready);
+            self.play_since(past).await;
+        }
+        self.channel.set_air(Air::OnAir);
     }
 
     /// Waits until somebody has begun to play since `past` was taken.
