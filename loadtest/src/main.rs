@@ -89,13 +89,9 @@ fn search(args: &SearchArgs) -> Result<u8, String> {
     report::check(&files).map_err(|error| format!("{error:#}"))?;
     let course = Course::survey(&args.load, Arc::clone(&stop))?;
     let requirements = args.require.clone().expect("clap requires it");
-    let Steps { all, cut_short } = search::search(
-        &course,
-        args,
-        &requirements,
-        |_, _| Live::new(args.load.plain),
-        |step| println!("{}", step_line(step)),
-    )?;
+    let Steps { all, cut_short } = search::search(&course, args, &requirements, |step| {
+        println!("{}", step_line(step))
+    })?;
     report::write_search(&all, &requirements.to_string(), &files)
         .map_err(|error| format!("{error:#}"))?;
     if let Some(why) = cut_short {

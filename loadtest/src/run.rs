@@ -19,7 +19,7 @@ use crate::live::Live;
 use crate::meter::{Clock, Scale};
 use crate::outcome::{Asked, Moment, Outcome};
 use crate::scout::{Findings, scout};
-use crate::tally::{Distribution, Second, Tally, distribution};
+use crate::tally::{Distribution, Second, distribution};
 use crate::target::Target;
 use crate::usage::{Sample, Sampler};
 use crate::worker::{self, Found, Plan};
@@ -81,7 +81,8 @@ impl Course {
         duration: Duration,
         live: &mut Live,
     ) -> Result<Outcome, String> {
-        let crowd = self.crowd(viewers);
+        let sources = self.sources(viewers);
+        let crowd = self.crowd(sources.len());
         let visits = crowd.visits(viewers, self.load.seed);
         let last_arrival = visits.last().map_or(Duration::ZERO, |visit| visit.at);
         let workers = self.workers(viewers)?;
@@ -104,7 +105,14 @@ impl Course {
         let mut threads = Vec::new();
         let all_measured = WaitGroup::new();
         for (index, share) in shares.into_iter().enumerate() {
-            let plan = self.plan(index, share, &crowd, &timing, all_measured.clone());
+            let plan = self.plan(
+                index,
+                share,
+                &crowd,
+                &sources,
+                &timing,
+                all_measured.clone(),
+            );
             threads.push(start(
                 index,
                 plan,
@@ -131,7 +139,7 @@ impl Course {
         ))
     }
 
-    fn crowd(&self, viewers: u32) -> Crowd {
+    fn crowd(&self, sources: usize) -> Crowd {
         let load = &self.load;
         let arrival = match (load.at_once, load.poisson, load.ramp) {
             (true, ..) => Arrival::AtOnce,
@@ -152,7 +160,7 @@ impl Course {
             stay: load.stay,
             conducts,
             verify: load.verify,
-            sources: self.sources(viewers).len(),
+            sources,
         }
     }
 
@@ -205,6 +213,7 @@ impl Course {
         index: usize,
         share: Vec<Visit>,
         crowd: &Crowd,
+        sources: &[IpAddr],
         timing: &Timing,
         all_measured: WaitGroup,
     ) -> Plan {
@@ -214,7 +223,7 @@ impl Course {
             crowd: crowd.clone(),
             visits: share.into(),
             seed: self.load.seed ^ (index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15),
-            sources: self.sources(self.load_viewers(crowd)),
+            sources: sources.to_vec(),
             began: timing.began,
             scale: Scale {
                 clock: timing.clock,
@@ -227,10 +236,6 @@ impl Course {
             stop: Arc::clone(&self.stop),
             all_measured,
         }
-    }
-
-    fn load_viewers(&self, crowd: &Crowd) -> u32 {
-        crowd.sources as u32 * VIEWERS_PER_SOURCE
     }
 
     #[expect(
@@ -544,19 +549,6 @@ impl Gathered {
             server_cores,
             own_cores,
             ..self.sum
-        }
-    }
-}
-
-impl Default for Found {
-    fn default() -> Found {
-        Found {
-            tally: Tally::default(),
-            failures: HashMap::new(),
-            early_marks: 0,
-            own_failures: 0,
-            late_max: Duration::ZERO,
-            turn_max: Duration::ZERO,
         }
     }
 }

@@ -3,8 +3,6 @@
 //! Doubles until a step fails or the ceiling is reached, then halves the distance between the largest that passed and the smallest
 //! that failed. A step that fails is tried once more before it is believed: a neighbour on the machine is not the server's fault.
 
-use std::time::Duration;
-
 use crate::cli::SearchArgs;
 use crate::live::Live;
 use crate::outcome::Outcome;
@@ -39,7 +37,6 @@ pub fn search(
     course: &Course,
     args: &SearchArgs,
     requirements: &Requirements,
-    mut live: impl FnMut(u32, Duration) -> Live,
     mut tell: impl FnMut(&Step),
 ) -> Result<Steps, String> {
     let mut steps: Vec<Step> = Vec::new();
@@ -50,7 +47,7 @@ pub fn search(
         if !steps.is_empty() {
             std::thread::sleep(args.rest);
         }
-        let mut view = live(viewers, args.duration);
+        let mut view = Live::new(args.load.plain);
         let outcome = course.run(viewers, args.duration, &mut view);
         view.finish();
         let outcome = match outcome {

@@ -47,7 +47,7 @@ pub struct Plan {
 }
 
 /// What a worker has found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Found {
     /// All it measured.
     pub tally: Tally,
@@ -119,6 +119,23 @@ struct Slot {
     viewer: Option<Viewer>,
 }
 
+/// A viewer's name: its slot in the low half, the slot's generation in the high one, so that a late name finds nobody.
+fn key(index: usize, slot: &Slot) -> u64 {
+    u64::from(slot.generation) << 32 | index as u64
+}
+
+/// The slot of that name, unless its viewer is gone.
+fn slot(viewers: &[Slot], key: u64) -> Option<&Slot> {
+    let slot = viewers.get(key as u32 as usize)?;
+    (u64::from(slot.generation) == key >> 32).then_some(slot)
+}
+
+/// The same, to change it.
+fn slot_mut(viewers: &mut [Slot], key: u64) -> Option<&mut Slot> {
+    let slot = viewers.get_mut(key as u32 as usize)?;
+    (u64::from(slot.generation) == key >> 32).then_some(slot)
+}
+
 impl House {
     fn new(plan: Plan) -> House {
         let mut book = Book::default();
@@ -134,14 +151,7 @@ impl House {
             bytes_before: 0,
             second_began: plan.began,
             seconds: 0,
-            found: Found {
-                tally: Tally::default(),
-                failures: HashMap::new(),
-                early_marks: 0,
-                own_failures: 0,
-                late_max: Duration::ZERO,
-                turn_max: Duration::ZERO,
-            },
+            found: Found::default(),
             plan,
         }
     }
@@ -202,14 +212,11 @@ impl House {
         });
         let slot = &mut self.viewers[index as usize];
         slot.viewer = Some(viewer);
-        u64::from(slot.generation) << 32 | u64::from(index)
+        key(index as usize, slot)
     }
 
     fn viewer(&mut self, key: u64) -> Option<&mut Viewer> {
-        let slot = self.viewers.get_mut(key as u32 as usize)?;
-        slot.viewer
-            .as_mut()
-            .filter(|_| u64::from(slot.generation) == key >> 32)
+        slot_mut(&mut self.viewers, key)?.viewer.as_mut()
     }
 
     /// Those who leave, and those who read slowly.
@@ -245,9 +252,10 @@ impl House {
         let (viewers, sending) = (&self.viewers, &self.sending);
         ring.turn(Some(until), now, |batch| {
             for &key in sending {
-                let slot = &viewers[key as u32 as usize];
-                if u64::from(slot.generation) == key >> 32
-                    && let Some(viewer) = &slot.viewer
+                if let Some(Slot {
+                    viewer: Some(viewer),
+                    ..
+                }) = slot(viewers, key)
                     && let Some(file) = viewer.file
                 {
                     batch.send(file, key, [&viewer.out[..]]);
@@ -282,20 +290,19 @@ impl House {
 
     fn connected(&mut self, key: u64, now: Instant, ops: &mut Ops) {
         self.book.tally.counts.connected += 1;
-        let (target, mut rng) = (self.plan.target.clone(), self.rng.clone());
-        let Some(viewer) = self.viewer(key) else {
+        let Some(viewer) = slot_mut(&mut self.viewers, key).and_then(|slot| slot.viewer.as_mut())
+        else {
             return;
         };
         let Some(file) = viewer.file else { return };
         let took = now.saturating_duration_since(viewer.scheduled);
         let conduct = viewer.visit.conduct;
-        let wake = viewer.connected(&target, now, &mut rng);
+        let wake = viewer.connected(&self.plan.target, now, &mut self.rng);
         if conduct.reads_at_will() {
             ops.receive(file, key);
         } else {
             ops.receive_some(file, key, SIP_BYTES_MAX);
         }
-        self.rng = rng;
         if conduct == Conduct::Well {
             record(&mut self.book.tally.connect, took);
         }
@@ -314,11 +321,7 @@ impl House {
     }
 
     fn received(&mut self, key: u64, now: Instant, bytes: &[u8], ops: &mut Ops) {
-        let slot = &mut self.viewers[key as u32 as usize];
-        let Some(viewer) = slot
-            .viewer
-            .as_mut()
-            .filter(|_| u64::from(slot.generation) == key >> 32)
+        let Some(viewer) = slot_mut(&mut self.viewers, key).and_then(|slot| slot.viewer.as_mut())
         else {
             return;
         };
@@ -375,8 +378,9 @@ impl House {
                 continue;
             };
             let ended = viewer.look(now, &mut self.book);
-            let key = u64::from(slot.generation) << 32 | index as u64;
-            speak.extend((!viewer.out.is_empty()).then_some(key));
+            let speaks = !viewer.out.is_empty();
+            let key = key(index, slot);
+            speak.extend(speaks.then_some(key));
             over.extend(ended.map(|ended| (key, ended)));
         }
         speak.into_iter().for_each(|key| self.speak(key));
@@ -407,11 +411,10 @@ impl House {
 
     /// A viewer is gone. Whoever left of his own will is replaced.
     fn end(&mut self, key: u64, now: Instant, end: End, ops: &mut Ops) {
-        let slot = &mut self.viewers[key as u32 as usize];
-        let Some(mut viewer) = slot
-            .viewer
-            .take_if(|_| u64::from(slot.generation) == key >> 32)
-        else {
+        let Some(slot) = slot_mut(&mut self.viewers, key) else {
+            return;
+        };
+        let Some(mut viewer) = slot.viewer.take() else {
             return;
         };
         slot.generation = slot.generation.wrapping_add(1);

@@ -15,19 +15,10 @@ fn probe() -> Probe {
     Probe::new(81_920, 512).expect("in range")
 }
 
-fn run(url: &str) -> Run {
+fn run(url: &str, more: [&str; 2]) -> Run {
     let viewers = VIEWERS.to_string();
-    funnel_load(&[
-        url,
-        "-n",
-        &viewers,
-        "--at-once",
-        "-d",
-        "2.5s",
-        "--verify",
-        "100%",
-    ])
-    .well()
+    let all = [url, "-n", &viewers, "--at-once", "-d", "2.5s"];
+    funnel_load(&[&all[..], &more].concat()).well()
 }
 
 /// Five viewers of twenty have trouble.
@@ -53,7 +44,7 @@ const PACKETS_SENT: u64 = VIEWERS * PACKETS - 3 + 1;
 
 fn every_fault_is_counted(speech: Speech) {
     let server = Server::start(speech, probe(), troubled);
-    let run = run(&server.url());
+    let run = run(&server.url(), ["--verify", "100%"]);
     let done = server.done();
     assert_eq!(
         (done.viewers, done.plays, done.packets),
@@ -114,18 +105,7 @@ fn damage_is_found_in_the_verified_sample() {
         })
     };
     let server = Server::start(Speech::Mms, probe(), all_damaged);
-    let viewers = VIEWERS.to_string();
-    let run = funnel_load(&[
-        &server.url(),
-        "-n",
-        &viewers,
-        "--at-once",
-        "-d",
-        "2.5s",
-        "--verify",
-        "40%",
-    ])
-    .well();
+    let run = run(&server.url(), ["--verify", "40%"]);
     let sample = run.count("verified_viewers");
     assert!(
         (1..VIEWERS).contains(&sample),
@@ -141,18 +121,7 @@ fn damage_is_found_in_the_verified_sample() {
 #[test]
 fn bytes_without_marks_are_counted_and_have_no_delay() {
     let server = Server::start(Speech::Bytes, probe(), |_| Script::good(PACKETS));
-    let viewers = VIEWERS.to_string();
-    let run = funnel_load(&[
-        &server.url(),
-        "-n",
-        &viewers,
-        "--at-once",
-        "-d",
-        "2.5s",
-        "--rate",
-        "81920",
-    ])
-    .well();
+    let run = run(&server.url(), ["--rate", "81920"]);
     assert_eq!(run.count("bytes"), server.done().bytes);
     assert_eq!(run.count("succeeded"), VIEWERS);
     assert_eq!((run.count("packets"), run.count("marked")), (0, 0));
