@@ -201,12 +201,12 @@ impl House {
         let results = &mut self.results;
         results.clear();
         let (guards, sends, _) = self.engine.begin(self.now);
-        sends.fill(&guards, &mut self.arena, |key, pieces| {
-            let bytes = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        sends.fill(&guards, &mut self.arena, |send| {
+            let bytes = send.pieces.iter().map(|piece| piece.len()).sum::<usize>();
             turned.sends += 1;
-            turned.pieces += pieces.len();
+            turned.pieces += send.pieces.len();
             turned.bytes += bytes;
-            results.push((key, bytes as i32)); // a send is bounded by visit_bytes_max
+            results.push((send.key, bytes as i32)); // a send is bounded by visit_bytes_max
         });
         let spare = guards.release();
         self.engine.end(spare);

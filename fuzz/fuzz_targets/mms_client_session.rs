@@ -59,7 +59,7 @@ impl Owner {
                     self.may_play = true;
                 }
                 Output::Event(Event::Close(_)) => self.closed = true,
-                Output::Event(_) => {}
+                Output::Event(_) | Output::Datagram(_) => {}
             }
         }
         panic!("outputs without end");

@@ -78,7 +78,8 @@ impl Owner {
                 Output::Event(Event::Select(_)) => {
                     assert!(self.playing, "a selection without media")
                 }
-                Output::Event(Event::ClientLog(_)) => {}
+                Output::Datagram(bytes) => assert!(bytes.len() > 8, "a datagram has a head"),
+                Output::Event(Event::ClientLog(_) | Event::Transport(_)) => {}
                 Output::Event(Event::Close(_)) => self.closed = true,
             }
         }

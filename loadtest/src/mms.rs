@@ -48,6 +48,7 @@ impl Mms {
         loop {
             match self.session.poll_output() {
                 Output::Send(bytes) => send.extend_from_slice(bytes),
+                Output::Datagram(_) => {}
                 Output::Idle { wake_at } => {
                     self.wake_at = wake_at;
                     return;
@@ -79,7 +80,11 @@ impl Mms {
                         tell(News::Over(Over::Refused(format!("end of stream: {hr}"))));
                     }
                     Event::Close(reason) => tell(News::Over(over(reason))),
-                    Event::Opened(_) | Event::StreamChange(_) | Event::Stopped | Event::End(_) => {}
+                    Event::Opened(_)
+                    | Event::StreamChange(_)
+                    | Event::Lost { .. }
+                    | Event::Stopped
+                    | Event::End(_) => {}
                 },
             }
         }

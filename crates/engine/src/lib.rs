@@ -33,7 +33,7 @@ mod wheel;
 pub use admission::{Admission, AdmissionLimits, Permit};
 pub use engine::{Action, Engine, EngineConfig, Lookup};
 pub use report::{Counters, Reason, Report, ViewerStats};
-pub use sends::{Guards, Sends, Spare};
+pub use sends::{Datagrams, Guards, Outgoing, Sends, Spare};
 pub use stations::{Served, Tuning};
 pub use train::PIECES_MAX;
 pub use viewer::Key;

@@ -23,6 +23,7 @@ impl Engine {
                 Output::Send(message) => {
                     viewer.control.push(message, &mut self.buffers);
                 }
+                Output::Datagram(_) => {} // no session has a UDP port yet
                 Output::Event(event) => self.on_event(index, event, now),
                 Output::Idle { wake_at } => {
                     self.hot[index as usize].session_wake = wake_at.map(|(at, _)| at);
@@ -40,6 +41,7 @@ impl Engine {
     fn on_event(&mut self, index: u32, event: Event, now: Instant) {
         match event {
             Event::Open(request) => self.on_open(index, request, now),
+            Event::Transport(_) => {}
             Event::Play(play) => self.on_play(index, &play, now),
             Event::Select(selection) => self.on_select(index, selection),
             Event::StopMedia => self.stop_media(index),

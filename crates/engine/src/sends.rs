@@ -3,6 +3,7 @@
 //! [`Guards`] keep the logs pinned, so that what was lent stays as it is until the kernel was entered; [`Sends`] walks the
 //! due viewers and moves their cursors. Both borrow the engine, which therefore cannot change in between.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -42,6 +43,26 @@ impl Guards<'_> {
     }
 }
 
+/// One send of a turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'p, 'd> {
+    /// Whose it is; the kernel's answer goes to [`crate::Engine::sent`] with it.
+    pub key: Key,
+    /// `None`: over the viewer's connection. Else over the UDP socket that belongs to its listener.
+    pub datagrams: Option<Datagrams>,
+    /// What to send, in order; never empty.
+    pub pieces: &'p [&'d [u8]],
+}
+
+/// How a send over UDP is cut into datagrams.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Datagrams {
+    /// The viewer's UDP address.
+    pub to: SocketAddr,
+    /// Bytes of each datagram but the last, which may be shorter (UDP_SEGMENT); `None`: all pieces are one datagram.
+    pub segment_bytes: Option<u16>,
+}
+
 /// The viewers due in one turn.
 pub struct Sends<'e> {
     pub(crate) viewers: &'e mut Slab<Viewer>,
@@ -70,7 +91,7 @@ impl Sends<'_> {
         mut self,
         guards: &'d Guards<'_>,
         arena: &'d mut [u8],
-        mut send: impl FnMut(Key, &[&'d [u8]]),
+        mut send: impl FnMut(Outgoing<'_, 'd>),
     ) {
         let mut arena = arena;
         let mut pieces = Pieces::new();
@@ -89,7 +110,11 @@ impl Sends<'_> {
                 sends += 1;
                 self.counters.sends += 1;
                 let generation = self.hot[index as usize].generation;
-                send(Key { index, generation }, &pieces);
+                send(Outgoing {
+                    key: Key { index, generation },
+                    datagrams: None,
+                    pieces: &pieces,
+                });
             }
         }
         self.visits.clear();

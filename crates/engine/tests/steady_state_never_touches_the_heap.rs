@@ -95,7 +95,8 @@ fn live(desk: &mut Desk, time: Duration, cut_each: usize, pong: &[u8]) -> Lived 
             ..
         } = &mut *desk;
         let (guards, sends, wake) = engine.begin(*now);
-        sends.fill(&guards, arena, |key, pieces| {
+        sends.fill(&guards, arena, |send| {
+            let (key, pieces) = (send.key, send.pieces);
             let size = sum(pieces);
             lived.sends += 1;
             if pieces.len() == 1 && size == PING_BYTES {

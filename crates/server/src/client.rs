@@ -107,6 +107,7 @@ impl Connection {
         while self.is_open {
             match self.session.poll_output() {
                 Output::Send(bytes) => is_lost = is_lost || self.stream.write_all(bytes).is_err(),
+                Output::Datagram(_) => {} // no connection asks for UDP yet
                 Output::Event(event) => {
                     self.is_open = !matches!(event, Event::Close(_));
                     tell(event);

@@ -232,9 +232,9 @@ impl Worker {
         } = &mut self.connections;
         let (guards, sends, wake) = engine.begin(now);
         self.ring.turn(wake, now, |batch| {
-            sends.fill(&guards, &mut self.arena, |key, pieces| {
-                if let Some(file) = files.get(key.index as usize).copied().flatten() {
-                    batch.send(file, token(key), pieces.iter().copied());
+            sends.fill(&guards, &mut self.arena, |send| {
+                if let Some(file) = files.get(send.key.index as usize).copied().flatten() {
+                    batch.send(file, token(send.key), send.pieces.iter().copied());
                 }
             });
         });

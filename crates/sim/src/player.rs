@@ -286,7 +286,7 @@ impl Player {
                     self.closed = Some(reason);
                     doings.hang_up = Some(0);
                 }
-                Output::Event(_) => {}
+                Output::Event(_) | Output::Datagram(_) => {}
                 Output::Idle { .. } => break,
             }
         }

@@ -269,7 +269,8 @@ impl World {
         let (guards, sends, wake) = engine.begin(*now);
         let mut count = 0;
         let mut twice = None;
-        sends.fill(&guards, arena, |key, pieces| {
+        sends.fill(&guards, arena, |send| {
+            let key = send.key;
             count += 1;
             if completions
                 .iter()
@@ -279,7 +280,7 @@ impl World {
             }
             let place = places.get(key.index as usize).copied().flatten();
             if let Some(player) = place.and_then(|id| players.get_mut(id)) {
-                completions.push(Completion::Sent(key, player.link.send(pieces)));
+                completions.push(Completion::Sent(key, player.link.send(send.pieces)));
             }
         });
         let spare = guards.release();

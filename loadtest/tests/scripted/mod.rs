@@ -409,6 +409,7 @@ impl Connection {
                     self.send(bytes)?;
                     continue;
                 }
+                Output::Datagram(_) => continue,
                 Output::Idle { .. } => break,
                 Output::Event(event) => event,
             };
@@ -423,7 +424,7 @@ impl Connection {
                 }
                 Event::StopMedia => self.to_do.clear(),
                 Event::Close(_) => return Err(Over),
-                Event::Select(_) | Event::ClientLog(_) => {}
+                Event::Transport(_) | Event::Select(_) | Event::ClientLog(_) => {}
             }
         }
         self.mms = Some(session);

@@ -90,7 +90,8 @@ impl Desk {
             ..
         } = self;
         let (guards, sends, wake) = engine.begin(*now);
-        sends.fill(&guards, arena, |key, pieces| {
+        sends.fill(&guards, arena, |send| {
+            let (key, pieces) = (send.key, send.pieces);
             let taken = kernel(key.index as usize, pieces);
             let bytes: Vec<u8> = pieces
                 .iter()

@@ -65,7 +65,7 @@ impl Viewer {
         loop {
             match self.session.poll_output() {
                 Output::Send(bytes) => self.stream.write_all(bytes).expect("sent"),
-                Output::Idle { .. } => return,
+                Output::Idle { .. } | Output::Datagram(_) => return,
                 Output::Event(Event::Connected { product, .. }) => self.product = product,
                 Output::Event(Event::Header(bytes)) => {
                     self.probe = is_probe(&Header::parse(bytes).expect("a sound header"));

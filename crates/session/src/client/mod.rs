@@ -64,6 +64,8 @@ impl Default for Options {
 pub enum Input<'a> {
     /// Bytes from the server.
     Received(&'a [u8]),
+    /// A datagram from the server's address.
+    Datagram(&'a [u8]),
     /// The server closed the connection.
     Closed,
     /// `now` has reached the `wake_at` of the last [`Output::Idle`].
@@ -83,6 +85,8 @@ pub enum Input<'a> {
 pub enum Output<'a> {
     /// Send these bytes: one message.
     Send(&'a [u8]),
+    /// Send this as one datagram to the server's address, at the port number of the connection.
+    Datagram(&'a [u8]),
     /// Something to know.
     Event(Event<'a>),
     /// Nothing more.
@@ -116,6 +120,13 @@ pub enum Event<'a> {
         sequence: u32,
         /// The packet.
         bytes: &'a [u8],
+    },
+    /// Packets that did not come over UDP and will not: `count` of them from `sequence` on.
+    Lost {
+        /// The first of them.
+        sequence: u32,
+        /// How many.
+        count: u32,
     },
     /// Another header follows (§8.4).
     StreamChange(FileInfo),

@@ -139,6 +139,7 @@ impl Session {
                 self.heard_at = now;
                 self.inbox.push(bytes);
             }
+            Input::Datagram(_) => {}
             Input::Closed => self.close(CloseReason::ConnectionLost),
             Input::Timeout => {
                 if self.deadline().is_some_and(|at| now >= at) {

@@ -75,7 +75,7 @@ impl Session {
     /// §5.3, §4.5: three packets of random bytes for who asks for packet pair over TCP, else one without.
     fn on_funnel_info(&mut self, message: &FunnelInfo) {
         self.recognise(self.player.seen_funnel_info(message));
-        let client_id = self.nonce as u32; // the low half stays the same for the whole session
+        let client_id = self.client_id();
         let report = ReportFunnelInfo {
             client_id,
             ..ReportFunnelInfo::default()

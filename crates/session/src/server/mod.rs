@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 use funnel_asf::Selection;
 use funnel_wire::mms::{ClientLog, HResult};
 
+pub use funnel_wire::mms::Transport;
+
 pub use framing::Framing;
 pub use player::Player;
 pub use refusal::{Fault, SessionError};
@@ -106,6 +108,8 @@ pub struct Opened {
 pub enum Output<'a> {
     /// Send these bytes as a send of their own, after whatever packet is being sent, before any further media.
     Send(&'a [u8]),
+    /// Send these bytes as one datagram to the player's address and the port of the last [`Event::Transport`].
+    Datagram(&'a [u8]),
     /// Something for the owner to act on, in order with the sends.
     Event(Event),
     /// Nothing more. Come back with input, or with [`Input::Timeout`] at `wake_at`.
@@ -135,6 +139,8 @@ pub enum Timer {
 pub enum Event {
     /// Look the channel up, then give [`Input::Opened`]. A session may ask again later for another channel.
     Open(OpenRequest),
+    /// How header and media travel from now on; TCP until something else is said.
+    Transport(Transport),
     /// Send media with this framing, once the outputs are drained.
     Play(Play),
     /// While playing: send these streams from now on.

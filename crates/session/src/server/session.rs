@@ -164,6 +164,11 @@ impl Session {
         }
     }
 
+    /// The id by which the player's resend requests name this session (§4.4).
+    pub fn client_id(&self) -> u32 {
+        self.nonce as u32 // the low half stays the same for the whole session
+    }
+
     /// The player's name for logs: printable ASCII, short; empty until it said who it is.
     pub fn agent(&self) -> &str {
         &self.agent

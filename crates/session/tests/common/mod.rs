@@ -90,6 +90,7 @@ impl Server {
         loop {
             let one = match self.session.poll_output() {
                 Output::Send(bytes) => read_one(bytes, &mut self.packets_sent),
+                Output::Datagram(_) => panic!("a datagram to a player on TCP"),
                 Output::Event(event) => Said::Event(event),
                 Output::Idle { wake_at } => {
                     self.wake_at = wake_at;
@@ -400,6 +401,7 @@ impl Pair {
         loop {
             match self.client.poll_output() {
                 client::Output::Send(bytes) => sends.push(bytes.to_vec()),
+                client::Output::Datagram(_) => panic!("a datagram from a player on TCP"),
                 client::Output::Event(event) => self.heard.push(hear(event)),
                 client::Output::Idle { .. } => break,
             }
@@ -520,6 +522,7 @@ fn hear(event: client::Event<'_>) -> Heard {
             sequence,
             bytes: bytes.to_vec(),
         },
+        client::Event::Lost { .. } => panic!("nothing is lost on TCP"),
         client::Event::StreamChange(info) => Heard::StreamChange(info),
         client::Event::Stopped => Heard::Stopped,
         client::Event::End(hr) => Heard::End(hr),
