@@ -48,7 +48,7 @@ fn shake_hands(
                         .expect("it waits for this");
                 }
                 Output::Event(Event::Play(found)) => play = Some(found),
-                Output::Event(_) => {}
+                Output::Event(_) | Output::Datagram(_) => {}
                 Output::Idle { .. } => break,
             }
         }
