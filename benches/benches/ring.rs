@@ -256,9 +256,9 @@ impl Whole {
             let (guards, sends, _) = engine.begin(*now);
             let (real, mut sent) = (Instant::now(), 0);
             ring.turn(Some(real), real, |batch| {
-                sends.fill(&guards, arena, |key, pieces| {
-                    let file = files[key.index as usize];
-                    batch.send(file, token(key), pieces.iter().copied());
+                sends.fill(&guards, arena, |send| {
+                    let file = files[send.key.index as usize];
+                    batch.send(file, token(send.key), send.pieces.iter().copied());
                 });
             });
             let spare = guards.release();
