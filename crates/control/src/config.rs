@@ -77,8 +77,13 @@ pub struct Server {
 /// `[listen]`: where players connect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listen {
-    /// Addresses for MMS over TCP; at least one, no two equal (port 0, "any free port", may repeat).
+    /// Addresses for MMS; at least one, no two equal (port 0, "any free port", may repeat). Media over UDP leaves from the same
+    /// addresses and ports.
     pub mms: Vec<SocketAddr>,
+    /// Players may ask for media over UDP.
+    pub udp: bool,
+    /// Largest IP packet the way to the players takes whole, bytes, 576–9000.
+    pub udp_mtu: u16,
 }
 
 impl Default for Listen {
@@ -87,6 +92,8 @@ impl Default for Listen {
         let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
         Self {
             mms: any.map(|ip| SocketAddr::new(ip, MMS_PORT)).to_vec(),
+            udp: true,
+            udp_mtu: 1500,
         }
     }
 }
@@ -110,6 +117,8 @@ pub struct ChannelConfig {
     pub author: Option<String>,
     /// See [`Defaults::train_ms`].
     pub train_ms: u32,
+    /// See [`Defaults::udp_burst_packets`].
+    pub udp_burst_packets: u16,
     /// See [`Defaults::log_seconds`].
     pub log_seconds: u32,
     /// See [`Defaults::log_bytes_max`].
@@ -134,6 +143,7 @@ impl ChannelConfig {
             title: None,
             author: None,
             train_ms: defaults.train_ms,
+            udp_burst_packets: defaults.udp_burst_packets,
             log_seconds: defaults.log_seconds,
             log_bytes_max: defaults.log_bytes_max,
             fast_start_seconds: defaults.fast_start_seconds,
@@ -200,6 +210,8 @@ pub enum Start {
 pub struct Defaults {
     /// Longest a packet waits to travel with others, ms, 5–2000.
     pub train_ms: u32,
+    /// Packets sent to one viewer over UDP without a pause, 1–64.
+    pub udp_burst_packets: u16,
     /// How much of the past the channel keeps, s, 1–3600.
     pub log_seconds: u32,
     /// Ceiling of the same in memory, bytes, 1 MiB–1 TiB.
@@ -218,6 +230,7 @@ impl Default for Defaults {
     fn default() -> Self {
         Self {
             train_ms: 200,
+            udp_burst_packets: 16,
             log_seconds: 30,
             log_bytes_max: 64 << 20,
             fast_start_seconds: 5,

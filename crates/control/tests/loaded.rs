@@ -26,6 +26,8 @@ fn every_key_arrives() {
     let (folder, mut loaded) = load(
         r#"
         listen.mms = ["127.0.0.1:0", "127.0.0.1:0", "[::1]:1756"]
+        listen.udp = false
+        listen.udp_mtu = 1400
         [server]
         workers = 3
         public_host = "[2001:db8::7]"
@@ -48,6 +50,7 @@ fn every_key_arrives() {
         title = "T"
         author = "A"
         train_ms = 60
+        udp_burst_packets = 8
         log_seconds = 61
         log_bytes_max = 62000000
         fast_start_seconds = 2
@@ -69,7 +72,12 @@ fn every_key_arrives() {
     let mms = addresses
         .map(|address| address.parse::<SocketAddr>().expect("an address"))
         .to_vec();
-    assert_eq!(config.listen, Listen { mms });
+    let listen = Listen {
+        mms,
+        udp: false,
+        udp_mtu: 1400,
+    };
+    assert_eq!(config.listen, listen);
     assert_eq!(
         (config.server.workers, config.server.public_host.as_deref()),
         (3, Some("2001:db8::7"))
@@ -102,6 +110,7 @@ fn every_key_arrives() {
         title: Some("T".to_owned()),
         author: Some("A".to_owned()),
         train_ms: 60,
+        udp_burst_packets: 8,
         log_seconds: 61,
         log_bytes_max: 62_000_000,
         fast_start_seconds: 2,

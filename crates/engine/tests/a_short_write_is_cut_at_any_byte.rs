@@ -87,15 +87,15 @@ fn a_cut_train_of_a_stopped_run_leaves_the_next_run_alone() {
                     ..
                 } = &mut desk;
                 let (guards, sends, _) = engine.begin(*now);
-                sends.fill(&guards, arena, |key, pieces| {
-                    let bytes = pieces.concat();
+                sends.fill(&guards, arena, |send| {
+                    let bytes = send.pieces.concat();
                     let taken = at.min(bytes.len());
                     let sent = if taken == 0 {
                         -11
                     } else {
                         players[0].link.send(&[&bytes[..taken]])
                     };
-                    cut = Some((key, sent));
+                    cut = Some((send.key, sent));
                 });
                 let spare = guards.release();
                 engine.end(spare);

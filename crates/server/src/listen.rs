@@ -133,6 +133,7 @@ mod tests {
                 .iter()
                 .map(|text| text.parse().expect("an address"))
                 .collect(),
+            ..Listen::default()
         }
     }
 

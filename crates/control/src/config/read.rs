@@ -107,7 +107,14 @@ fn listen(walk: &mut Walk, section: &Section<'_>) -> Listen {
     let mms = walk
         .entry(section, "mms")
         .and_then(|entry| addresses(walk, &entry));
-    mms.map_or_else(Listen::default, |mms| Listen { mms })
+    let base = Listen::default();
+    Listen {
+        mms: mms.unwrap_or(base.mms),
+        udp: walk.boolean(section, "udp").unwrap_or(base.udp),
+        udp_mtu: walk
+            .integer(section, "udp_mtu", 576..=9000, " bytes")
+            .unwrap_or(base.udp_mtu),
+    }
 }
 
 fn addresses(walk: &mut Walk, entry: &Entry<'_>) -> Option<Vec<SocketAddr>> {
@@ -230,6 +237,9 @@ pub(super) fn defaults(walk: &mut Walk, section: &Section<'_>, base: Defaults) -
         train_ms: walk
             .integer(section, "train_ms", 5..=2000, " ms")
             .unwrap_or(base.train_ms),
+        udp_burst_packets: walk
+            .integer(section, "udp_burst_packets", 1..=64, "")
+            .unwrap_or(base.udp_burst_packets),
         log_seconds: walk
             .integer(section, "log_seconds", 1..=3600, " s")
             .unwrap_or(base.log_seconds),

@@ -25,7 +25,7 @@ pub(super) const SERVER: Table = Table {
 
 pub(super) const LISTEN: Table = Table {
     path: "listen",
-    keys: &["mms"],
+    keys: &["mms", "udp", "udp_mtu"],
 };
 
 pub(super) const CHANNEL: Table = Table {
@@ -36,6 +36,7 @@ pub(super) const CHANNEL: Table = Table {
         "title",
         "author",
         "train_ms",
+        "udp_burst_packets",
         "log_seconds",
         "log_bytes_max",
         "fast_start_seconds",
@@ -62,6 +63,7 @@ pub(super) const DEFAULTS: Table = Table {
     path: "defaults",
     keys: &[
         "train_ms",
+        "udp_burst_packets",
         "log_seconds",
         "log_bytes_max",
         "fast_start_seconds",
