@@ -53,8 +53,8 @@ const TABLE: &[(&str, [(&str, &str); 8])] = &[
             ("REPORT_CONNECTED_FUNNEL", "funnel"),
             ("REPORT_CONNECTED_FUNNEL", "funnel"),
             ("G REPORT_DISCONNECTED_FUNNEL", "refused"),
-            ("E REPORT_DISCONNECTED_FUNNEL", "open"),
-            ("E REPORT_DISCONNECTED_FUNNEL", "ready"),
+            ("REPORT_CONNECTED_FUNNEL", "open"),
+            ("REPORT_CONNECTED_FUNNEL", "ready"),
             ("E REPORT_DISCONNECTED_FUNNEL", "streaming"),
             ("G REPORT_DISCONNECTED_FUNNEL", "ending"),
         ],
@@ -63,11 +63,11 @@ const TABLE: &[(&str, [(&str, &str); 8])] = &[
         "ConnectFunnel UDP",
         [
             ("E REPORT_DISCONNECTED_FUNNEL", "new"),
-            ("REPORT_DISCONNECTED_FUNNEL", "connected"),
-            ("REPORT_DISCONNECTED_FUNNEL", "funnel"),
+            ("Transport REPORT_CONNECTED_FUNNEL", "funnel"),
+            ("Transport REPORT_CONNECTED_FUNNEL", "funnel"),
             ("G REPORT_DISCONNECTED_FUNNEL", "refused"),
-            ("E REPORT_DISCONNECTED_FUNNEL", "open"),
-            ("E REPORT_DISCONNECTED_FUNNEL", "ready"),
+            ("Transport REPORT_CONNECTED_FUNNEL", "open"),
+            ("Transport REPORT_CONNECTED_FUNNEL", "ready"),
             ("E REPORT_DISCONNECTED_FUNNEL", "streaming"),
             ("G REPORT_DISCONNECTED_FUNNEL", "ending"),
         ],
@@ -238,7 +238,7 @@ fn message(name: &str) -> ViewerMessage {
         }
         .into(),
         "ConnectFunnel" => funnel(r"\\10.0.0.1\TCP\1037"),
-        "ConnectFunnel UDP" => funnel(r"\\10.0.0.1\UDP\7000"),
+        "ConnectFunnel UDP" => funnel(UDP),
         "OpenFile" => open("other"),
         "SecurityResponse" => SecurityResponse {
             token: b"x\0".to_vec(),
@@ -266,33 +266,127 @@ fn message(name: &str) -> ViewerMessage {
     }
 }
 
+/// The cells that differ for a player that gets its data over UDP.
+const OVER_UDP: &[(&str, &str, &str, &str)] = &[
+    (
+        "Connect",
+        "funnel",
+        "Transport REPORT_CONNECTED",
+        "connected",
+    ),
+    (
+        "Connect",
+        "refused",
+        "Transport REPORT_CONNECTED",
+        "connected",
+    ),
+    ("Connect", "open", "Transport REPORT_CONNECTED", "connected"),
+    (
+        "Connect",
+        "ready",
+        "Transport REPORT_CONNECTED",
+        "connected",
+    ),
+    (
+        "Connect",
+        "streaming",
+        "StopMedia Transport REPORT_CONNECTED",
+        "connected",
+    ),
+    (
+        "ConnectFunnel",
+        "funnel",
+        "Transport REPORT_CONNECTED_FUNNEL",
+        "funnel",
+    ),
+    (
+        "ConnectFunnel",
+        "open",
+        "Transport REPORT_CONNECTED_FUNNEL",
+        "open",
+    ),
+    (
+        "ConnectFunnel",
+        "ready",
+        "Transport REPORT_CONNECTED_FUNNEL",
+        "ready",
+    ),
+    // the port it has already
+    (
+        "ConnectFunnel UDP",
+        "funnel",
+        "REPORT_CONNECTED_FUNNEL",
+        "funnel",
+    ),
+    (
+        "ConnectFunnel UDP",
+        "open",
+        "REPORT_CONNECTED_FUNNEL",
+        "open",
+    ),
+    (
+        "ConnectFunnel UDP",
+        "ready",
+        "REPORT_CONNECTED_FUNNEL",
+        "ready",
+    ),
+    (
+        "ReadBlock",
+        "open",
+        "REPORT_READ_BLOCK DATAGRAM 0C",
+        "ready",
+    ),
+    // the header before it was sent just now: the next one keeps the pace
+    ("ReadBlock", "ready", "REPORT_READ_BLOCK", "ready"),
+    ("ReadBlock", "streaming", "REPORT_READ_BLOCK", "streaming"),
+    ("StartPlaying", "open", "E REPORT_STARTED_PLAYING", "open"),
+];
+
 #[test]
 fn every_message_in_every_state() {
     for (name, cells) in TABLE {
         for (state, (expected, after)) in STATES.iter().zip(cells) {
-            let mut server = Server::at(state);
-            let said = server.send(message(name));
-            let cell = format!("{name} in {state}");
-            let outline = outline(&said).join(" ");
-            assert_eq!(
-                outline,
-                expected.trim_start_matches(['E', 'G']).trim_start(),
-                "{cell}"
-            );
-            assert_eq!(server.session.state_name(), *after, "{cell}");
-            let hr = messages(&said).first().and_then(|message| message.hr());
-            let wanted = match (&expected.get(..2), *state, *name) {
-                (Some("E "), ..) => Some(HResult::NS_E_INVALID_REQUEST),
-                (Some("G "), "funnel", _) => Some(HResult::NS_E_INVALID_REQUEST),
-                (Some("G "), "refused", _) => Some(HResult::NS_E_FILE_NOT_FOUND),
-                (Some("G "), ..) => Some(HResult::NS_E_STREAM_END),
-                (_, _, "ConnectFunnel UDP") => Some(HResult::NS_E_UDP_DISABLED),
-                (_, _, "StartStriding") => Some(HResult::NS_E_STRIDE_REFUSED),
-                _ => hr.map(|_| HResult::S_OK),
-            };
-            assert_eq!(hr, wanted, "{cell}");
+            check(name, state, Server::at(state), expected, after);
         }
     }
+}
+
+#[test]
+fn every_message_in_every_state_over_udp() {
+    let mut differ = 0;
+    for (name, cells) in TABLE {
+        for (state, (expected, after)) in STATES.iter().zip(cells).skip(2) {
+            let other = OVER_UDP
+                .iter()
+                .find(|cell| (cell.0, cell.1) == (*name, *state));
+            differ += usize::from(other.is_some());
+            let (expected, after) = other.map_or((*expected, *after), |cell| (cell.2, cell.3));
+            check(name, state, Server::at_udp(state), expected, after);
+        }
+    }
+    assert_eq!(differ, OVER_UDP.len());
+}
+
+fn check(name: &str, state: &str, mut server: Server, expected: &str, after: &str) {
+    let said = server.send(message(name));
+    let cell = format!("{name} in {state}");
+    let outline = outline(&said).join(" ");
+    assert_eq!(
+        outline,
+        expected.trim_start_matches(['E', 'G']).trim_start(),
+        "{cell}"
+    );
+    assert_eq!(server.session.state_name(), after, "{cell}");
+    let hr = messages(&said).first().and_then(|message| message.hr());
+    let wanted = match (&expected.get(..2), state, name) {
+        (Some("E "), ..) => Some(HResult::NS_E_INVALID_REQUEST),
+        (Some("G "), "funnel", _) => Some(HResult::NS_E_INVALID_REQUEST),
+        (Some("G "), "refused", _) => Some(HResult::NS_E_FILE_NOT_FOUND),
+        (Some("G "), ..) => Some(HResult::NS_E_STREAM_END),
+        (_, _, "StartStriding") => Some(HResult::NS_E_STRIDE_REFUSED),
+        _ => hr.map(|_| HResult::S_OK),
+    };
+    assert_eq!(hr, wanted, "{cell}");
 }
 
 #[test]

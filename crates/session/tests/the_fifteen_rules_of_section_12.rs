@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::*;
 use funnel_session::Thinning;
 use funnel_session::client::{Manner, Options};
-use funnel_session::server::{Accel, Event, Input, Opened, Timer};
+use funnel_session::server::{Accel, Event, Input, Opened, Settings, Timer};
 use funnel_wire::mms::*;
 
 fn ping() -> Said {
@@ -496,14 +496,30 @@ fn rule_12_strings_end_at_the_first_nul_and_padding_may_be_long() {
 }
 
 #[test]
-fn rule_13_udp_is_refused_and_the_same_connection_may_go_on_with_tcp() {
-    let mut server = Server::at("connected");
+fn rule_13_udp_that_is_not_offered_is_refused_and_the_same_connection_may_go_on_with_tcp() {
+    let mut server = Server::with(Settings {
+        udp: false,
+        ..Settings::default()
+    });
+    server.send(connect("NSPlayer/9.0.0.2980; {X}"));
     let said = server.send(funnel(r"\\::1\UDP\7000"));
     let refusal = ReportDisconnectedFunnel {
         hr: HResult::NS_E_UDP_DISABLED,
         play_incarnation: Incarnation(0),
     };
     assert_eq!(said, [Said::Message(refusal.into())]);
+    assert_eq!(server.session.state_name(), "connected");
+    let MacMessage::ReportFunnelInfo(report) = messages(&server.send(FunnelInfo {
+        play_incarnation: Incarnation::PACKET_PAIR_UDP,
+    }))[0]
+        .clone()
+    else {
+        panic!()
+    };
+    assert_eq!(
+        (report.client_id, report.play_incarnation),
+        (0x5EED_1234, Incarnation::NO_PACKET_PAIR)
+    );
     assert_eq!(
         outline(&server.send(funnel(r"\\1\TCP\1037"))),
         ["REPORT_CONNECTED_FUNNEL"]
@@ -519,17 +535,6 @@ fn rule_13_udp_is_refused_and_the_same_connection_may_go_on_with_tcp() {
             "{name}"
         );
     }
-    let MacMessage::ReportFunnelInfo(report) = messages(&server.send(FunnelInfo {
-        play_incarnation: Incarnation::PACKET_PAIR_UDP,
-    }))[0]
-        .clone()
-    else {
-        panic!()
-    };
-    assert_eq!(
-        (report.client_id, report.play_incarnation),
-        (0x5EED_1234, Incarnation::NO_PACKET_PAIR)
-    );
 }
 
 #[test]

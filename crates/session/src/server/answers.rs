@@ -22,11 +22,14 @@ impl Session {
         match message {
             ViewerMessage::Connect(message) => self.on_connect(now, &message),
             ViewerMessage::FunnelInfo(message) => self.on_funnel_info(&message),
-            ViewerMessage::ConnectFunnel(message) => self.on_connect_funnel(&message),
+            ViewerMessage::ConnectFunnel(message) => self.on_connect_funnel(now, &message),
             ViewerMessage::OpenFile(message) => self.on_open_file(message),
             ViewerMessage::ReadBlock(message) => self.on_read_block(now, &message),
-            ViewerMessage::CancelReadBlock(_) => self.outbox.cancel_header(),
-            ViewerMessage::StreamSwitch(message) => self.on_stream_switch(&message),
+            ViewerMessage::CancelReadBlock(_) => self.cancel_header(),
+            ViewerMessage::StreamSwitch(message) => {
+                self.has_proof();
+                self.on_stream_switch(&message);
+            }
             ViewerMessage::StartPlaying(message) => self.on_start_playing(now, &message),
             ViewerMessage::StartStriding(message) => {
                 self.refuse(
@@ -48,11 +51,12 @@ impl Session {
     fn on_connect(&mut self, now: Instant, message: &Connect) {
         if matches!(self.state, State::Serving(_)) {
             self.stop_media();
-            self.outbox.cancel_header();
+            self.cancel_header();
             if !self.opened_before {
                 self.handshake_until = now + self.settings.handshake;
             }
         }
+        self.set_transport(now, Transport::Tcp);
         let subscriber = SubscriberName::parse(&message.subscriber_name);
         self.host = subscriber.host.as_deref().map(bounded);
         self.product = bounded(&subscriber.product);
@@ -76,8 +80,10 @@ impl Session {
     fn on_funnel_info(&mut self, message: &FunnelInfo) {
         self.recognise(self.player.seen_funnel_info(message));
         let client_id = self.client_id();
+        let over_udp = self.ask_pair(message.play_incarnation == Incarnation::PACKET_PAIR_UDP);
         let report = ReportFunnelInfo {
             client_id,
+            play_incarnation: over_udp,
             ..ReportFunnelInfo::default()
         };
         match message.play_incarnation {
@@ -93,20 +99,23 @@ impl Session {
                     });
                 }
             }
-            _ => self.outbox.message(report), // UDP pairs included: there is no UDP to measure
+            _ => self.outbox.message(report), // over UDP the pair goes before the header
         }
     }
 
-    /// §5.5. The funnel is the seam for UDP: today only one kind can be had.
-    fn on_connect_funnel(&mut self, message: &ConnectFunnel) {
+    /// §5.5. With a channel open it changes the way only: a player whose UDP is blocked goes on over TCP.
+    fn on_connect_funnel(&mut self, now: Instant, message: &ConnectFunnel) {
         self.recognise(self.player.seen_connect_funnel(message));
         match FunnelName::parse(&message.funnel_name).map(|name| name.transport) {
-            Ok(Transport::Tcp) => {
-                self.outbox.message(ReportConnectedFunnel::default());
-                self.state = State::Funnel;
-            }
-            Ok(Transport::Udp { .. }) => {
+            Ok(Transport::Udp { .. }) if !self.settings.udp => {
                 self.refuse(Mid::CONNECT_FUNNEL, Incarnation(0), Refusal::Udp)
+            }
+            Ok(transport) => {
+                self.set_transport(now, transport);
+                self.outbox.message(ReportConnectedFunnel::default());
+                if !matches!(self.state, State::Serving(_)) {
+                    self.state = State::Funnel;
+                }
             }
             Err(error) => self.refuse(
                 Mid::CONNECT_FUNNEL,
@@ -126,7 +135,7 @@ impl Session {
         if path.is_too_long() {
             return self.refuse(Mid::OPEN_FILE, incarnation, Refusal::Path);
         }
-        self.outbox.cancel_header();
+        self.cancel_header();
         self.outbox.event(Event::Open(OpenRequest {
             names: path.candidates(),
             query: path.query().map(str::to_owned),
@@ -152,6 +161,9 @@ impl Session {
         if matches!(serving.phase, Phase::Open) {
             self.opened_before = false;
             serving.phase = Phase::Ready;
+        }
+        if self.udp.is_some() {
+            return self.read_block_over_udp(now, message);
         }
         let content = &serving.content;
         let fragments = Fragments::new(
@@ -194,6 +206,13 @@ impl Session {
 
     /// §5.17: while playing it is a seek. Positions and `frameOffset` mean nothing in a live stream.
     fn on_start_playing(&mut self, now: Instant, message: &StartPlaying) {
+        let incarnation = message.play_incarnation;
+        if !self.has_proof() {
+            return self.strike(now, Mid::START_PLAYING, incarnation, Refusal::OutOfOrder);
+        }
+        if self.udp.is_some() {
+            self.cancel_header(); // it has one; VLC counts datagrams with the header's tag as errors (§3.4)
+        }
         self.stop_media();
         let (keep_padding, takes_change) = (
             self.player.keeps_padding(),
@@ -202,7 +221,6 @@ impl Session {
         let State::Serving(serving) = &mut self.state else {
             return;
         };
-        let incarnation = message.play_incarnation;
         self.outbox.message(ReportStartedPlaying {
             play_incarnation: incarnation,
             open_file_id: OPEN_FILE_ID,
@@ -212,7 +230,7 @@ impl Session {
         let selection = serving.selection;
         match serving.changed.take() {
             // The header this player holds is out of date: everything it may do now is learn the new one, or end.
-            Some(content) if takes_change => self.change_stream(now, incarnation, *content),
+            Some(content) if takes_change => self.begin_change(now, incarnation, *content),
             Some(_) => self.end(now, Refusal::Channel(funnel_wire::mms::HResult::S_OK)),
             None => self.outbox.event(Event::Play(Play {
                 framing: Framing::mms(incarnation.tag()),
@@ -289,10 +307,10 @@ fn bounded(text: &str) -> Box<str> {
 }
 
 /// SplitMix64: turns the session's nonce into bytes that do not compress.
-struct SplitMix(u64);
+pub(super) struct SplitMix(pub(super) u64);
 
 impl SplitMix {
-    fn bytes(&mut self, size: usize) -> Vec<u8> {
+    pub(super) fn bytes(&mut self, size: usize) -> Vec<u8> {
         std::iter::from_fn(|| Some(self.next()))
             .flat_map(u64::to_le_bytes)
             .take(size)

@@ -3,7 +3,7 @@
 //! EndOfStream goes before every close after OPEN, or VLC and ffmpeg spin for ever (§5.21); before OPEN the next request
 //! gets the reason as its answer, because a mute close kills mplayer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use funnel_asf::Selection;
 use funnel_wire::mms::{HResult, Incarnation, Mid, ReportEndOfStream, ReportStreamChange};
@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::session::{
     Phase, REFUSED_LINGER, Run, STREAM_CHANGE, Serving, Session, State, check_content,
 };
-use super::{Event, Opened};
+use super::{Event, Opened, Timer};
 
 impl Session {
     pub(super) fn on_media_drained(&mut self, now: Instant) {
@@ -24,15 +24,7 @@ impl Session {
             ..
         }) = &self.state
         {
-            let play_incarnation = run.incarnation;
-            self.outbox.message(ReportEndOfStream {
-                hr: HResult::S_OK,
-                play_incarnation,
-            });
-            self.state = State::Ending {
-                hr: HResult::S_OK,
-                close_at: now + self.settings.grace,
-            };
+            self.say_farewell(now, HResult::S_OK, run.incarnation);
         }
     }
 
@@ -71,15 +63,8 @@ impl Session {
                     Phase::Open | Phase::Ready => Incarnation(0),
                 };
                 self.stop_media();
-                self.outbox.cancel_header();
-                self.outbox.message(ReportEndOfStream {
-                    hr,
-                    play_incarnation,
-                });
-                self.state = State::Ending {
-                    hr,
-                    close_at: now + self.settings.grace,
-                };
+                self.cancel_header();
+                self.say_farewell(now, hr, play_incarnation);
             }
             State::Http(_) => self.answer_http(),
             State::Refused { .. } | State::Ending { .. } | State::Closed => {}
@@ -95,14 +80,76 @@ impl Session {
             Phase::Open | Phase::Ready => serving.changed = Some(Box::new(content)),
             Phase::Streaming(run) if takes_it => {
                 self.stop_media();
-                self.change_stream(now, run.incarnation, content);
+                self.begin_change(now, run.incarnation, content);
             }
             Phase::Streaming(_) => self.end(now, Refusal::Channel(HResult::S_OK)),
         }
     }
 
-    /// §8.4: end of this entry, StreamChange, the new header; the media waits for StartPlaying.
-    pub(super) fn change_stream(&mut self, now: Instant, old: Incarnation, content: Opened) {
+    /// EndOfStream and the close after it. Over UDP the last datagram gets a head start (§4.3).
+    fn say_farewell(&mut self, now: Instant, hr: HResult, play_incarnation: Incarnation) {
+        let mut said_at = now;
+        let mut unsaid = None;
+        if self.udp.is_some() {
+            said_at += FAREWELL_PAUSE;
+            unsaid = Some((said_at, play_incarnation));
+        } else {
+            self.outbox.message(ReportEndOfStream {
+                hr,
+                play_incarnation,
+            });
+        }
+        self.state = State::Ending {
+            hr,
+            unsaid,
+            close_at: said_at + self.settings.grace,
+        };
+    }
+
+    /// The head start is over: what may be said now.
+    pub(super) fn on_farewell_due(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Ending { hr, unsaid, .. } => {
+                if let Some((_, play_incarnation)) = unsaid.take() {
+                    let hr = *hr;
+                    self.outbox.message(ReportEndOfStream {
+                        hr,
+                        play_incarnation,
+                    });
+                }
+            }
+            State::Serving(Serving {
+                phase: Phase::Streaming(run),
+                changed,
+                ..
+            }) => {
+                run.hold = None;
+                if let Some(content) = changed.take() {
+                    let old = run.incarnation;
+                    self.change_stream(now, old, *content);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The media has stopped; the player is to learn of another header. Over UDP the last datagram gets a head start.
+    pub(super) fn begin_change(&mut self, now: Instant, old: Incarnation, content: Opened) {
+        match &mut self.state {
+            State::Serving(serving) if self.udp.is_some() => {
+                serving.changed = Some(Box::new(content));
+                serving.phase = Phase::Streaming(Run {
+                    hold: Some((now + FAREWELL_PAUSE, Timer::Farewell)),
+                    ..Run::new(old, now)
+                });
+            }
+            _ => self.change_stream(now, old, content),
+        }
+    }
+
+    /// §8.4: end of this entry, StreamChange; the media waits for StartPlaying. Over TCP the new header follows unasked,
+    /// over UDP the player asks for it as after OpenFile.
+    fn change_stream(&mut self, now: Instant, old: Incarnation, content: Opened) {
         self.outbox.message(ReportEndOfStream {
             hr: HResult::S_FALSE,
             play_incarnation: old,
@@ -114,16 +161,21 @@ impl Session {
             bit_rate: content.bit_rate,
             ..ReportStreamChange::default()
         });
-        self.outbox.header(Fragments::new(
-            content.header.clone(),
-            content.packet_bytes,
-            STREAM_CHANGE.tag(),
-        ));
-        let hold_until = Some(now + self.settings.stream_change_hold);
-        let phase = Phase::Streaming(Run {
-            hold_until,
-            ..Run::new(STREAM_CHANGE, now)
-        });
+        let phase = if self.udp.is_some() {
+            self.asked_at = now;
+            Phase::Ready
+        } else {
+            self.outbox.header(Fragments::new(
+                content.header.clone(),
+                content.packet_bytes,
+                STREAM_CHANGE.tag(),
+            ));
+            let hold_until = now + self.settings.stream_change_hold;
+            Phase::Streaming(Run {
+                hold: Some((hold_until, Timer::StreamChange)),
+                ..Run::new(STREAM_CHANGE, now)
+            })
+        };
         self.state = State::Serving(Serving {
             content,
             selection: Selection::ALL,
@@ -138,7 +190,7 @@ impl Session {
             phase: Phase::Streaming(run),
             ..
         }) = &self.state
-            && run.hold_until.is_none()
+            && !run.is_held()
         {
             self.outbox.event(Event::StopMedia);
         }
@@ -147,7 +199,7 @@ impl Session {
     /// Nothing follows this.
     pub(super) fn close(&mut self, hr: HResult) {
         self.deferred = Vec::new();
-        self.outbox.cancel_header();
+        self.cancel_header();
         self.outbox.event(Event::Close(hr));
         self.state = State::Closed;
     }
@@ -157,3 +209,6 @@ impl Session {
         self.close(HResult::NS_E_BAD_REQUEST);
     }
 }
+
+/// Head start of the last datagram before EndOfStream or StreamChange goes over TCP (§4.3).
+const FAREWELL_PAUSE: Duration = Duration::from_millis(300);

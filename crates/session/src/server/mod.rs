@@ -8,6 +8,7 @@
 //! [`Framing::head`] in front of every packet, with a sequence number that it counts per viewer.
 
 mod answers;
+mod datagrams;
 mod ends;
 mod fragments;
 mod framing;
@@ -50,8 +51,12 @@ pub struct Settings {
     pub ping: Duration,
     /// Time between EndOfStream and the close, at most 2 s.
     pub grace: Duration,
-    /// Time a player has to answer a StreamChange before the media starts anyway (§8.4).
+    /// Time a player on TCP has to answer a StreamChange before the media starts anyway (§8.4).
     pub stream_change_hold: Duration,
+    /// Players may ask for media over UDP.
+    pub udp: bool,
+    /// Largest part of an ASF header in one datagram, in bytes, without the head of 8 bytes.
+    pub udp_payload_max: u16,
 }
 
 impl Default for Settings {
@@ -65,6 +70,8 @@ impl Default for Settings {
             ping: Duration::from_secs(30),
             grace: Duration::from_millis(1500),
             stream_change_hold: Duration::from_secs(5),
+            udp: true,
+            udp_payload_max: 1444, // 1500 without the headers of IPv6, UDP and MMS
         }
     }
 }
@@ -132,6 +139,10 @@ pub enum Timer {
     Close,
     /// The player did not answer a StreamChange.
     StreamChange,
+    /// The next datagram of an ASF header is due.
+    Header,
+    /// The last datagram has arrived by now, so EndOfStream cannot overtake it.
+    Farewell,
 }
 
 /// What the owner has to do.

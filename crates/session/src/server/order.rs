@@ -83,7 +83,7 @@ pub(super) fn verdict(stage: Stage, request: Mid) -> Verdict {
         (Mid::CANCEL_READ_BLOCK, _) => Ignore,
         (Mid::STOP_PLAYING, Open | Ready | Streaming | Ending) => Serve,
         (_, Refused | Ending) => Gone,
-        (Mid::CONNECT_FUNNEL, Connected | Funnel) => Serve,
+        (Mid::CONNECT_FUNNEL, Connected | Funnel | Open | Ready) => Serve,
         (Mid::OPEN_FILE, Funnel | Open | Ready) => Serve,
         (Mid::READ_BLOCK, Funnel) => Serve, // answered with an error, then closed
         (

@@ -18,8 +18,10 @@ pub(super) struct Outbox {
     /// Bytes of queued messages, in order; the first `taken` were handed out.
     bytes: Vec<u8>,
     taken: usize,
-    /// The header fragment that was handed out last.
+    /// The header fragment or datagram that was handed out last.
     fragment: Vec<u8>,
+    /// The last fragment of a header was handed out as a datagram.
+    header_is_out: bool,
     ping: [u8; PING_BYTES],
     ping_waits: bool,
     /// Packets sent so far: the `seq` of the next one.
@@ -30,6 +32,7 @@ pub(super) struct Outbox {
 enum Item {
     Send { size: usize },
     Header(Fragments),
+    Datagram { bytes: Vec<u8>, ends_header: bool },
     Event(Event),
 }
 
@@ -41,6 +44,7 @@ impl Outbox {
             bytes: Vec::new(),
             taken: 0,
             fragment: Vec::new(),
+            header_is_out: false,
             ping: [0; PING_BYTES],
             ping_waits: false,
             sequence: 0,
@@ -67,14 +71,30 @@ impl Outbox {
         self.queue.push_back(Item::Event(event));
     }
 
-    /// Queues an ASF header.
+    /// Queues an ASF header for TCP.
     pub(super) fn header(&mut self, fragments: Fragments) {
         self.queue.push_back(Item::Header(fragments));
     }
 
-    /// Forgets header fragments that were not handed out.
+    /// Queues a datagram; `ends_header`: with the last fragment of a header.
+    pub(super) fn datagram(&mut self, bytes: Vec<u8>, ends_header: bool) {
+        self.queue.push_back(Item::Datagram { bytes, ends_header });
+    }
+
+    /// Forgets header fragments and datagrams that were not handed out.
     pub(super) fn cancel_header(&mut self) {
-        self.queue.retain(|item| !matches!(item, Item::Header(_)));
+        let stays = |item: &Item| !matches!(item, Item::Header(_) | Item::Datagram { .. });
+        self.queue.retain(stays);
+    }
+
+    /// Whether a whole header was handed out in datagrams.
+    pub(super) fn header_is_out(&self) -> bool {
+        self.header_is_out
+    }
+
+    /// Datagrams go elsewhere now: no header was handed out yet.
+    pub(super) fn forget_header(&mut self) {
+        self.header_is_out = false;
     }
 
     /// Queues a Ping, without touching the heap.
@@ -116,6 +136,12 @@ impl Outbox {
                 Some(Output::Send(
                     self.bytes.get(start..self.taken).unwrap_or_default(),
                 ))
+            }
+            Some(Item::Datagram { bytes, ends_header }) => {
+                self.fragment = std::mem::take(bytes);
+                self.header_is_out |= *ends_header;
+                self.queue.pop_front();
+                Some(Output::Datagram(&self.fragment))
             }
             Some(Item::Event(_)) => match self.queue.pop_front() {
                 Some(Item::Event(event)) => Some(Output::Event(event)),

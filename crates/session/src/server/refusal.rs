@@ -60,6 +60,8 @@ pub(super) enum Refusal {
     FunnelName(NameError),
     /// Data over UDP is not offered.
     Udp,
+    /// Data over UDP does not arrive, as far as can be seen.
+    Mute,
     /// StreamSwitch turns on a stream that is not there.
     UnknownStream,
     /// No fast forward in a live stream.
@@ -82,7 +84,7 @@ impl From<Refusal> for HResult {
                 HResult::E_INVALIDARG
             }
             Refusal::FunnelName(NameError::Transport) => HResult::NS_E_BAD_REQUEST,
-            Refusal::Udp => HResult::NS_E_UDP_DISABLED,
+            Refusal::Udp | Refusal::Mute => HResult::NS_E_UDP_DISABLED,
             Refusal::UnknownStream => HResult::NS_E_INVALID_STREAM,
             Refusal::Striding => HResult::NS_E_STRIDE_REFUSED,
             Refusal::Content => HResult::E_UNEXPECTED,

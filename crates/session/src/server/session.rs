@@ -21,12 +21,13 @@ use funnel_wire::mms::{
     ViewerMessage, attributes,
 };
 
+use super::datagrams::{Allowance, Udp};
 use super::http::RequestHead;
 use super::order::{Stage, Verdict, verdict};
 use super::outbox::Outbox;
 use super::player::Player;
 use super::refusal::{self, Refusal, SessionError};
-use super::{Input, Opened, Output, Settings};
+use super::{Input, Opened, Output, Settings, Timer};
 
 /// One player's session. See the module for the contract.
 ///
@@ -53,6 +54,9 @@ pub struct Session {
     pub(super) product: Box<str>,
     pub(super) host: Option<Box<str>>,
     pub(super) player: Player,
+    /// Header and media go over UDP.
+    pub(super) udp: Option<Box<Udp>>,
+    pub(super) allowance: Allowance,
     /// Requests out of order so far.
     strikes: u8,
 }
@@ -65,10 +69,20 @@ pub(super) enum State {
     New,
     Connected,
     Funnel,
-    Opening { incarnation: Incarnation },
-    Refused { refusal: Refusal, close_at: Instant },
+    Opening {
+        incarnation: Incarnation,
+    },
+    Refused {
+        refusal: Refusal,
+        close_at: Instant,
+    },
     Serving(Serving),
-    Ending { hr: HResult, close_at: Instant },
+    Ending {
+        hr: HResult,
+        /// When to say EndOfStream, and of which run, if it was not said yet.
+        unsaid: Option<(Instant, Incarnation)>,
+        close_at: Instant,
+    },
     Http(RequestHead),
     Closed,
 }
@@ -99,8 +113,8 @@ pub(super) struct Run {
     pub(super) unanswered_pings: u8,
     /// When the transport last took media.
     pub(super) progress_at: Instant,
-    /// After a StreamChange: when to start without StartPlaying.
-    pub(super) hold_until: Option<Instant>,
+    /// No media flows until then: before a StreamChange over UDP, or after one until StartPlaying comes.
+    pub(super) hold: Option<(Instant, Timer)>,
 }
 
 #[derive(Debug)]
@@ -128,6 +142,8 @@ impl Session {
             product: Box::default(),
             host: None,
             player: Player::Unknown,
+            udp: None,
+            allowance: Allowance::default(),
             strikes: 0,
         }
     }
@@ -153,12 +169,13 @@ impl Session {
     }
 
     /// The transport took media at `at`: the player lives, even if it answers no Ping. May be told late, but before the
-    /// next [`Input::Timeout`].
+    /// next [`Input::Timeout`]. Of datagrams it proves nothing: they leave whether somebody receives them or not.
     pub fn note_progress(&mut self, at: Instant) {
         if let State::Serving(Serving {
             phase: Phase::Streaming(run),
             ..
         }) = &mut self.state
+            && self.udp.is_none()
         {
             run.progress_at = run.progress_at.max(at);
         }
@@ -401,13 +418,13 @@ impl Run {
             pinged_at: now,
             unanswered_pings: 0,
             progress_at: now,
-            hold_until: None,
+            hold: None,
         }
     }
 
-    /// Is this the pause between a StreamChange and StartPlaying?
+    /// Is this the pause around a StreamChange?
     pub(super) fn is_held(&self) -> bool {
-        self.hold_until.is_some()
+        self.hold.is_some()
     }
 }
 

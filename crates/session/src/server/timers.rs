@@ -34,6 +34,8 @@ impl Session {
             }
             Timer::Ping => self.on_ping_due(now),
             Timer::StreamChange => self.on_hold_expired(now),
+            Timer::Header => self.on_fragment_due(now),
+            Timer::Farewell => self.on_farewell_due(now),
         }
     }
 
@@ -72,28 +74,33 @@ impl Session {
         self.outbox.event(Event::Play(play));
     }
 
-    /// The next deadline; at most two compete in any state.
+    /// The next deadline; at most three compete in any state.
     pub(super) fn wake_at(&self) -> Option<(Instant, Timer)> {
         match &self.state {
             State::New | State::Connected | State::Funnel | State::Http(_) => {
                 Some((self.handshake_until, Timer::Handshake))
             }
             State::Opening { .. } | State::Closed => None,
+            State::Ending {
+                unsaid: Some((at, _)),
+                ..
+            } => Some((*at, Timer::Farewell)),
             State::Refused { close_at, .. } | State::Ending { close_at, .. } => {
                 Some((*close_at, Timer::Close))
             }
-            State::Serving(serving) => match serving.phase {
-                Phase::Open => Some((self.handshake_until, Timer::Handshake)),
-                Phase::Ready => Some((self.asked_at + self.settings.idle, Timer::Idle)),
-                Phase::Streaming(run) => {
-                    let ping = (
-                        self.heard_at.max(run.pinged_at) + self.settings.ping,
-                        Timer::Ping,
-                    );
-                    let hold = run.hold_until.map(|at| (at, Timer::StreamChange));
-                    Some(hold.filter(|hold| hold.0 <= ping.0).unwrap_or(ping))
-                }
-            },
+            State::Serving(serving) => {
+                let usual = match serving.phase {
+                    Phase::Open => (self.handshake_until, Timer::Handshake),
+                    Phase::Ready => (self.asked_at + self.settings.idle, Timer::Idle),
+                    Phase::Streaming(run) => {
+                        let pinged_or_heard = self.heard_at.max(run.pinged_at);
+                        let ping = (pinged_or_heard + self.settings.ping, Timer::Ping);
+                        run.hold.filter(|hold| hold.0 <= ping.0).unwrap_or(ping)
+                    }
+                };
+                let fragment = self.fragment_due().map(|at| (at, Timer::Header));
+                Some(fragment.filter(|due| due.0 < usual.0).unwrap_or(usual))
+            }
         }
     }
 }

@@ -48,6 +48,7 @@ pub fn other_channel() -> Opened {
 pub enum Said {
     Message(MacMessage),
     Header { head: DataHeader, payload: Vec<u8> },
+    Datagram { head: DataHeader, payload: Vec<u8> },
     Text(String),
     Event(Event),
 }
@@ -90,7 +91,7 @@ impl Server {
         loop {
             let one = match self.session.poll_output() {
                 Output::Send(bytes) => read_one(bytes, &mut self.packets_sent),
-                Output::Datagram(_) => panic!("a datagram to a player on TCP"),
+                Output::Datagram(bytes) => read_datagram(bytes),
                 Output::Event(event) => Said::Event(event),
                 Output::Idle { wake_at } => {
                     self.wake_at = wake_at;
@@ -145,10 +146,19 @@ impl Server {
 
     /// Brings a new session to a state, by name.
     pub fn at(state: &str) -> Self {
+        Self::at_over(state, r"\\10.0.0.1\TCP\1037")
+    }
+
+    /// The same with UDP.
+    pub fn at_udp(state: &str) -> Self {
+        Self::at_over(state, UDP)
+    }
+
+    fn at_over(state: &str, funnel_name: &str) -> Self {
         let mut server = Self::new();
         let path: &[ViewerMessage] = &[
             connect("NSPlayer/9.0.0.2980; {X}"),
-            funnel(r"\\10.0.0.1\TCP\1037"),
+            funnel(funnel_name),
             open("live"),
             read_block(1),
             start(10),
@@ -175,6 +185,18 @@ impl Server {
         }
         assert_eq!(server.session.state_name(), state);
         server
+    }
+}
+
+/// What a player sends that wants datagrams.
+pub const UDP: &str = r"\\10.0.0.1\UDP\7000";
+
+fn read_datagram(bytes: &[u8]) -> Said {
+    let (head, payload) = DataHeader::read_from_prefix(bytes).unwrap();
+    assert_eq!(usize::from(head.packet_size.get()), bytes.len());
+    Said::Datagram {
+        head,
+        payload: payload.to_vec(),
     }
 }
 
@@ -240,12 +262,13 @@ pub fn events(said: &[Said]) -> Vec<&Event> {
         .collect()
 }
 
-/// Ids of the messages, `DATA` for header fragments, names of the events.
+/// Ids of the messages, `DATA` for header fragments, `DATAGRAM` for those over UDP, names of the events.
 pub fn outline(said: &[Said]) -> Vec<String> {
     said.iter()
         .map(|one| match one {
             Said::Message(message) => message.mid().name().unwrap().to_owned(),
             Said::Header { head, .. } => format!("DATA {:02X}", head.af_flags),
+            Said::Datagram { head, .. } => format!("DATAGRAM {:02X}", head.af_flags),
             Said::Text(text) => text.lines().next().unwrap_or_default().to_owned(),
             Said::Event(event) => {
                 let text = format!("{event:?}");
@@ -436,6 +459,11 @@ impl Pair {
                 Said::Header { head, payload } => {
                     bytes.extend_from_slice(zerocopy::IntoBytes::as_bytes(head));
                     bytes.extend_from_slice(payload);
+                }
+                Said::Datagram { head, payload } => {
+                    let datagram = [zerocopy::IntoBytes::as_bytes(head), payload].concat();
+                    self.client
+                        .handle_input(self.server.now, client::Input::Datagram(&datagram));
                 }
                 Said::Text(text) => bytes.extend_from_slice(text.as_bytes()),
                 Said::Event(Event::Play(play)) => {
