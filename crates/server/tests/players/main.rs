@@ -13,6 +13,8 @@ mod mplayer_xine_and_mpd_play_to_the_end;
 mod probe_and_record;
 mod restarted_encoder_keeps_viewers;
 mod shutdown_ends_every_session;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "the tests in namespaces use the rest")]
 mod support;
 mod tshark_reads_every_command;
 mod viewers_get_what_they_select;

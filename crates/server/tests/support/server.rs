@@ -2,7 +2,7 @@
 
 use super::{tools, wait_until};
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ pub const FUNNEL: &str = env!("CARGO_BIN_EXE_funnel");
 pub struct Setup {
     folder: tempfile::TempDir,
     port: u16,
-    ipv6: bool,
+    listen: Vec<IpAddr>,
     top: String,
     channels: String,
 }
@@ -30,7 +30,7 @@ impl Setup {
         Setup {
             folder,
             port: free_port(),
-            ipv6: false,
+            listen: vec![Ipv4Addr::LOCALHOST.into()],
             top: String::new(),
             channels: String::new(),
         }
@@ -43,7 +43,13 @@ impl Setup {
 
     /// Listens on `[::1]` too, same port.
     pub fn listen_also_on_ipv6(&mut self) {
-        self.ipv6 = true;
+        self.listen.push(Ipv6Addr::LOCALHOST.into());
+    }
+
+    /// Listens on these addresses instead of `127.0.0.1`, all on one port.
+    pub fn listen_on(&mut self, addresses: &[IpAddr]) -> &mut Setup {
+        self.listen = addresses.to_vec();
+        self
     }
 
     /// Adds a whole table of the configuration as text, such as `[limits]` and its keys.
@@ -94,14 +100,15 @@ impl Setup {
 
     /// The configuration as it will be written.
     pub fn text(&self) -> String {
-        let ipv6 = if self.ipv6 {
-            format!(", \"[::1]:{}\"", self.port)
-        } else {
-            String::new()
-        };
+        let listen = self
+            .listen
+            .iter()
+            .map(|address| SocketAddr::new(*address, self.port).to_string());
         format!(
-            "[listen]\nmms = [\"127.0.0.1:{}\"{ipv6}]\n\n{}\n{}",
-            self.port, self.top, self.channels
+            "[listen]\nmms = {:?}\n\n{}\n{}",
+            listen.collect::<Vec<_>>(),
+            self.top,
+            self.channels
         )
     }
 
@@ -128,13 +135,13 @@ impl Setup {
             .expect("the server starts");
         let mut server = Server {
             child,
-            port: self.port,
+            address: SocketAddr::new(self.listen[0], self.port),
             log,
             folder: self.folder,
             stopped: false,
         };
         let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).is_err() {
+        while TcpStream::connect(server.address).is_err() {
             if let Ok(Some(status)) = server.child.try_wait() {
                 server.stopped = true;
                 panic!("the server ended at once ({status}):\n{}", server.log());
@@ -153,7 +160,7 @@ impl Setup {
 /// A running server; stopped and its log shown when the test fails.
 pub struct Server {
     child: Child,
-    port: u16,
+    address: SocketAddr,
     log: PathBuf,
     folder: tempfile::TempDir,
     stopped: bool,
@@ -161,7 +168,7 @@ pub struct Server {
 
 impl Server {
     pub fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     pub fn folder(&self) -> &Path {
@@ -170,7 +177,15 @@ impl Server {
 
     /// `mmst://` address of a channel: the form that means MMS over TCP to every player.
     pub fn mmst(&self, channel: &str) -> String {
-        format!("mmst://127.0.0.1:{}/{channel}", self.port)
+        self.url("mmst", self.address.ip(), channel)
+    }
+
+    /// Address of a channel by a scheme that names the transport, at one of the addresses listened on.
+    pub fn url(&self, scheme: &str, address: IpAddr, channel: &str) -> String {
+        format!(
+            "{scheme}://{}/{channel}",
+            SocketAddr::new(address, self.port())
+        )
     }
 
     /// Everything the server has printed so far.
@@ -183,6 +198,17 @@ impl Server {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
             .expect("the server runs")
             .count()
+    }
+
+    /// Processor time the process has used so far.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))
+            .expect("the server runs");
+        let (_, after_name) = stat.rsplit_once(')').expect("a name in brackets");
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let ticks = |index: usize| fields[index].parse::<u64>().expect("a number of ticks");
+        // User and system time in ticks of USER_HZ, which is 100 on every Linux.
+        Duration::from_millis((ticks(11) + ticks(12)) * 10)
     }
 
     /// Resident memory in bytes.

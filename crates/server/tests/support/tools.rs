@@ -10,6 +10,7 @@ pub fn need(program: &str) {
         "cvlc" => "vlc-bin vlc-plugin-base vlc-plugin-access-extra",
         "tshark" | "dumpcap" => "tshark",
         "cc" => "build-essential",
+        "ip" => "iproute2",
         "setpriv" => "util-linux",
         "timeout" => "coreutils",
         other => other,

@@ -1,4 +1,4 @@
-//! What the tests share: the real server, real players as child processes, and a scripted viewer.
+//! What the test binaries share: the real server, real players as child processes, and a scripted viewer.
 
 pub mod asf;
 pub mod media;

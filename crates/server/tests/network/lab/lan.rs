@@ -1,0 +1,101 @@
+//! A switch with hosts on it: an Ethernet of MTU 1500 with IPv4 and IPv6, where groups are heard by all.
+
+use super::frame::{Fate, Frame};
+use super::line::Line;
+use super::namespace::Namespace;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The switch. Hosts stay plugged in until they are dropped.
+pub struct Lan {
+    switch: Namespace,
+    hosts: u8,
+}
+
+impl Lan {
+    pub fn new() -> Lan {
+        let switch = Namespace::new();
+        // Without an address of its own, and without snooping: every port gets every group.
+        switch.sysctl("net/ipv6/conf/default/disable_ipv6", "1");
+        switch.ip("link add switch type bridge mcast_snooping 0 forward_delay 0");
+        switch.ip("link set switch up");
+        Lan { switch, hosts: 0 }
+    }
+
+    /// A host on a good cable. The kernel passes trains of datagrams through it in one piece (GSO).
+    pub fn host(&mut self) -> Host {
+        let host = self.empty_host();
+        let port = self.port();
+        let netns = host.namespace.path();
+        self.switch.ip(&format!(
+            "link add {port} type veth peer name eth0 netns {netns}"
+        ));
+        self.plug(&port);
+        host.bring_up();
+        host
+    }
+
+    /// A host at the end of a line on which `rule` decides what becomes of each frame, one by one.
+    pub fn host_behind(
+        &mut self,
+        rule: impl FnMut(&Frame<'_>) -> Fate + Send + 'static,
+    ) -> (Host, Line) {
+        let host = self.empty_host();
+        let port = self.port();
+        let line = Line::new((&self.switch, &port), (&host.namespace, "eth0"), rule);
+        self.plug(&port);
+        host.bring_up();
+        (host, line)
+    }
+
+    fn empty_host(&mut self) -> Host {
+        self.hosts += 1;
+        Host {
+            namespace: Namespace::new(),
+            number: self.hosts,
+        }
+    }
+
+    fn port(&self) -> String {
+        format!("port{}", self.hosts)
+    }
+
+    fn plug(&self, port: &str) {
+        self.switch.ip(&format!("link set {port} master switch up"));
+    }
+}
+
+/// One machine of the network; everything of it runs in [`Host::within`].
+pub struct Host {
+    namespace: Namespace,
+    number: u8,
+}
+
+impl Host {
+    pub fn ipv4(&self) -> IpAddr {
+        Ipv4Addr::new(10, 77, 0, self.number).into()
+    }
+
+    pub fn ipv6(&self) -> IpAddr {
+        Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, self.number.into()).into()
+    }
+
+    /// Runs `job` on this machine: see [`Namespace::within`].
+    pub fn within<T: Send>(&self, job: impl FnOnce() -> T + Send) -> T {
+        self.namespace.within(job)
+    }
+
+    fn bring_up(&self) {
+        // Addresses are ready at once, and nothing but the test asks its neighbours anything.
+        self.namespace.sysctl("net/ipv6/conf/eth0/accept_dad", "0");
+        self.namespace.sysctl("net/ipv6/conf/eth0/accept_ra", "0");
+        for command in [
+            "link set eth0 up".to_owned(),
+            format!("address add {}/24 dev eth0", self.ipv4()),
+            format!("address add {}/64 dev eth0 nodad", self.ipv6()),
+            "route add default dev eth0".to_owned(),
+            "-6 route add default dev eth0".to_owned(),
+        ] {
+            self.namespace.ip(&command);
+        }
+    }
+}

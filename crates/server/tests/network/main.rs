@@ -1,0 +1,9 @@
+//! The real binary and real players on networks made for the test: namespaces on a switch, MTU 1500, lines
+//! that lose datagrams (`lab`). One module a theme. A missing program or right fails the test with a
+//! sentence that says what to do.
+
+mod lab;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "the tests on loopback use the rest")]
+mod support;
+mod the_lab_does_what_it_counts;
