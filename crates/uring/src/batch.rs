@@ -8,9 +8,10 @@
 //! differ (`driver.rs`). The pieces have a lifetime that outlives the call of `turn`, and entries reach the kernel only from inside
 //! it: a panic in the caller's closure drops the [`Batch`], which forgets what was not submitted.
 
-use std::{cell::Cell, marker::PhantomData, ptr};
+use std::{cell::Cell, marker::PhantomData, net::SocketAddr, ptr};
 
 use io_uring::{opcode, squeue, types};
+use socket2::SockAddr;
 
 use crate::{
     dispatch::{Inbox, Reaped},
@@ -57,6 +58,36 @@ impl<'b, 'd> Batch<'b, 'd> {
     /// Sends the pieces, in order, as one `sendmsg`. The result comes as `Completion::Sent`, perhaps short; the rest is for
     /// the caller to send again. At most one send a file and turn keeps the order clear. For a void file nothing is done or reported.
     pub fn send(&mut self, file: File, token: u64, pieces: impl IntoIterator<Item = &'d [u8]>) {
+        self.push(file, token, None, pieces);
+    }
+
+    /// Sends the pieces, in order, as one datagram to `to`, or as a train of datagrams of `segment_bytes` each (UDP_SEGMENT; the
+    /// last may be shorter), cut wherever a segment is full: pieces may be smaller, larger, or lie across. Several sends a file and
+    /// turn are normal. The result comes as `Completion::Sent`: never short, all bytes or −errno and no datagram left:
+    ///
+    /// - −EAGAIN: the socket's send buffer is full; −ENOBUFS: a queue below it is, or there is no memory.
+    /// - −EMSGSIZE: a segment and its headers exceed the MTU (−EINVAL before Linux 6.14), or a datagram 65,507 bytes (IPv6: 65,527).
+    /// - −EINVAL: more than 64 segments, or nobody's idea of an address; −EIO: the device cannot send segments (before Linux 6.11:
+    ///   one without checksum offload; IPsec).
+    /// - −ENETUNREACH, −EHOSTUNREACH, −EPERM and the like: the way there.
+    pub fn send_to(
+        &mut self,
+        file: File,
+        token: u64,
+        to: SocketAddr,
+        segment_bytes: Option<u16>,
+        pieces: impl IntoIterator<Item = &'d [u8]>,
+    ) {
+        self.push(file, token, Some(Target::new(to, segment_bytes)), pieces);
+    }
+
+    fn push(
+        &mut self,
+        file: File,
+        token: u64,
+        target: Option<Target>,
+        pieces: impl IntoIterator<Item = &'d [u8]>,
+    ) {
         if !self.ops.files.is_open(file) {
             return;
         }
@@ -68,7 +99,7 @@ impl<'b, 'd> Batch<'b, 'd> {
                 Wait::No,
             );
         }
-        self.sends.push(file, token, pieces);
+        self.sends.push(file, token, target, pieces);
     }
 
     /// The closure is through: what was lent may go out.
@@ -90,6 +121,8 @@ pub(crate) struct SendTable {
     pending: Vec<Pending>,
     /// Pieces of all pending sends, back to back.
     iovecs: Vec<libc::iovec>,
+    /// Of those pending sends that have one, in their order. Room for one each from the start.
+    targets: Vec<Target>,
     /// One for each pending send, written when it is submitted. Never moves.
     messages: Box<[libc::msghdr]>,
     /// Pending sends already given to the kernel.
@@ -104,6 +137,54 @@ struct Pending {
     token: u64,
     first_piece: usize,
     pieces: usize,
+    /// Index in `targets`.
+    target: Option<usize>,
+}
+
+/// Where a datagram goes, and how it is cut, as the kernel reads it.
+struct Target {
+    address: SockAddr,
+    segmented: bool,
+    control: SegmentControl,
+}
+
+impl Target {
+    fn new(to: SocketAddr, segment_bytes: Option<u16>) -> Target {
+        Target {
+            address: to.into(),
+            segmented: segment_bytes.is_some(),
+            control: SegmentControl::new(segment_bytes.unwrap_or(0)),
+        }
+    }
+}
+
+/// A control message UDP_SEGMENT (udp(7)): cut what is sent into datagrams of so many bytes.
+#[repr(C)]
+struct SegmentControl {
+    header: libc::cmsghdr,
+    segment_bytes: u16,
+}
+
+// SAFETY: these only compute.
+const SEGMENT_CONTROL_BYTES: usize = unsafe { libc::CMSG_LEN(size_of::<u16>() as u32) } as usize;
+const _: () = {
+    assert!(std::mem::offset_of!(SegmentControl, segment_bytes) + 2 == SEGMENT_CONTROL_BYTES);
+    // SAFETY: as above.
+    let space = unsafe { libc::CMSG_SPACE(size_of::<u16>() as u32) } as usize;
+    assert!(size_of::<SegmentControl>() == space);
+};
+
+impl SegmentControl {
+    fn new(segment_bytes: u16) -> SegmentControl {
+        SegmentControl {
+            header: libc::cmsghdr {
+                cmsg_len: SEGMENT_CONTROL_BYTES as _,
+                cmsg_level: libc::SOL_UDP,
+                cmsg_type: libc::UDP_SEGMENT,
+            },
+            segment_bytes,
+        }
+    }
 }
 
 impl SendTable {
@@ -114,6 +195,7 @@ impl SendTable {
         SendTable {
             pending: Vec::with_capacity(sends_max),
             iovecs: Vec::with_capacity(4 * sends_max),
+            targets: Vec::with_capacity(sends_max),
             messages: vec![empty; sends_max].into_boxed_slice(),
             submitted: 0,
             reaped: 0,
@@ -126,7 +208,13 @@ impl SendTable {
             && self.iovecs.len() + PIECES_MAX <= ARENA_PIECES_MAX
     }
 
-    fn push<'d>(&mut self, file: File, token: u64, pieces: impl IntoIterator<Item = &'d [u8]>) {
+    fn push<'d>(
+        &mut self,
+        file: File,
+        token: u64,
+        target: Option<Target>,
+        pieces: impl IntoIterator<Item = &'d [u8]>,
+    ) {
         debug_assert!(
             self.submitted == 0,
             "entries point into the tables: nothing may move"
@@ -145,7 +233,9 @@ impl SendTable {
             token,
             first_piece,
             pieces: self.iovecs.len() - first_piece,
+            target: target.is_some().then_some(self.targets.len()),
         });
+        self.targets.extend(target);
     }
 
     /// The next send as an entry, if there is one. From the first of these on until `clear` the tables do not move.
@@ -159,6 +249,23 @@ impl SendTable {
         // SAFETY: `push` made `first_piece` an index into the arena or its end. The kernel only reads the iovecs.
         message.msg_iov = unsafe { self.iovecs.as_ptr().add(pending.first_piece) }.cast_mut();
         message.msg_iovlen = pending.pieces as _;
+        let target = pending.target.map(|index| &self.targets[index]);
+        // The kernel only reads address and control message; an entry without them leaves none of an earlier turn behind.
+        (message.msg_name, message.msg_namelen) = match target {
+            Some(Target { address, .. }) => (address.as_ptr().cast_mut().cast(), address.len()),
+            None => (ptr::null_mut(), 0),
+        };
+        (message.msg_control, message.msg_controllen) = match target {
+            Some(Target {
+                segmented: true,
+                control,
+                ..
+            }) => (
+                ptr::from_ref(control).cast_mut().cast(),
+                size_of_val(control) as _,
+            ),
+            _ => (ptr::null_mut(), 0),
+        };
         self.submitted += 1;
         let key = Key {
             kind: Kind::Send,
@@ -209,6 +316,7 @@ impl SendTable {
         );
         self.pending.clear();
         self.iovecs.clear();
+        self.targets.clear();
         (self.submitted, self.reaped) = (0, 0);
         self.generation = self.generation.wrapping_add(1);
     }
@@ -229,9 +337,10 @@ mod tests {
         sends.push(
             FILE,
             1,
+            None,
             std::iter::repeat_n(b"x".as_slice(), PIECES_MAX + 5),
         );
-        sends.push(FILE, 2, [b"".as_slice(), b"ab", b""]);
+        sends.push(FILE, 2, None, [b"".as_slice(), b"ab", b""]);
         assert_eq!(
             sends
                 .pending
@@ -247,7 +356,12 @@ mod tests {
         let mut sends = SendTable::new(1_000);
         let mut count = 0;
         while sends.has_room() {
-            sends.push(FILE, 0, std::iter::repeat_n(b"x".as_slice(), PIECES_MAX));
+            sends.push(
+                FILE,
+                0,
+                None,
+                std::iter::repeat_n(b"x".as_slice(), PIECES_MAX),
+            );
             count += 1;
         }
         assert_eq!(count, ARENA_PIECES_MAX / PIECES_MAX);
@@ -267,7 +381,7 @@ mod tests {
             Inbox::new(),
         );
         sends.clear();
-        sends.push(FILE, 7, [b"x".as_slice()]);
+        sends.push(FILE, 7, None, [b"x".as_slice()]);
         // SAFETY: the entry is dropped, nothing is submitted.
         unsafe { sends.next_entry() }.unwrap();
         assert!(!sends.reap(stale, 1, &mut inbox));

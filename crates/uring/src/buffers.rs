@@ -3,6 +3,9 @@
 //! One anonymous mapping holds the ring of descriptors (page-aligned, as the kernel wants) and behind it the buffers. The kernel
 //! owns a buffer from the moment its descriptor is published until a completion names it; [`Lent`] then owns it and gives it
 //! back when dropped, also when the reader of the bytes panics.
+//!
+//! Connections and datagrams have a pool each. What datagrams give back can be withheld for a while: then the number of buffers
+//! bounds what a flood of them can cost (`datagrams.rs`).
 
 use std::{
     cell::Cell,
@@ -12,11 +15,41 @@ use std::{
 
 use io_uring::{IoUring, types::BufRingEntry};
 
-/// The buffer group all receives of a ring take from.
+use crate::op_table::Kind;
+
+/// The buffer group the receives of connections take from.
 pub(crate) const GROUP: u16 = 0;
+
+/// That of datagrams.
+pub(crate) const DATAGRAM_GROUP: u16 = 1;
 
 /// The most descriptors the kernel takes in one buffer ring.
 const BUFFERS_MAX: u16 = 32_768;
+
+/// When a buffer given back is the kernel's again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Return {
+    AtOnce,
+    /// With [`BufferPool::publish`].
+    Withheld,
+}
+
+/// The pools of a ring.
+#[derive(Debug)]
+pub(crate) struct Pools {
+    pub(crate) received: BufferPool,
+    pub(crate) datagrams: Option<BufferPool>,
+}
+
+impl Pools {
+    /// The one that receives of this kind take from.
+    pub(crate) fn of(&self, kind: Kind) -> Option<&BufferPool> {
+        match kind {
+            Kind::ReceiveDatagrams => self.datagrams.as_ref(),
+            _ => Some(&self.received),
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct BufferPool {
@@ -26,12 +59,22 @@ pub(crate) struct BufferPool {
     buffers_offset: usize,
     count: u16,
     buffer_bytes: u32,
+    returning: Return,
+    /// Descriptors written so far.
     tail: Cell<u16>,
+    /// Of those, the kernel was told of so many.
+    published: Cell<u16>,
 }
 
 impl BufferPool {
     /// Maps, fills and registers `count` buffers (rounded up to a power of two) of `buffer_bytes` each.
-    pub(crate) fn new(ring: &IoUring, count: u16, buffer_bytes: u32) -> io::Result<BufferPool> {
+    pub(crate) fn new(
+        ring: &IoUring,
+        group: u16,
+        count: u16,
+        buffer_bytes: u32,
+        returning: Return,
+    ) -> io::Result<BufferPool> {
         let count = count.clamp(1, BUFFERS_MAX).next_power_of_two();
         let buffers_offset = usize::from(count) * size_of::<BufRingEntry>();
         let mapping_bytes = buffers_offset + usize::from(count) * buffer_bytes as usize;
@@ -55,17 +98,20 @@ impl BufferPool {
             buffers_offset,
             count,
             buffer_bytes,
+            returning,
             tail: Cell::new(0),
+            published: Cell::new(0),
         };
         // SAFETY: the descriptors start page-aligned at `base` and stay mapped until the pool is dropped, which the owner
         // (`Ring`) does only after the ring is gone or every receive is over.
         unsafe {
             ring.submitter()
-                .register_buf_ring_with_flags(base as u64, count, GROUP, 0)?
+                .register_buf_ring_with_flags(base as u64, count, group, 0)?
         };
         for id in 0..count {
             pool.give_back(id);
         }
+        pool.publish();
         Ok(pool)
     }
 
@@ -78,11 +124,26 @@ impl BufferPool {
         })
     }
 
-    /// Publishes the descriptor of buffer `id` again. Only for buffers the kernel does not own.
+    /// Whether buffers are given back that the kernel was not told of.
+    pub(crate) fn withholds(&self) -> bool {
+        self.published.get() != self.tail.get()
+    }
+
+    /// Makes all buffers given back the kernel's again.
+    pub(crate) fn publish(&self) {
+        self.published.set(self.tail.get());
+        // SAFETY: the tail lies in the first descriptor, aligned to two bytes; the kernel only reads it.
+        let shared_tail = unsafe {
+            AtomicU16::from_ptr(BufRingEntry::tail(self.base.cast::<BufRingEntry>()).cast_mut())
+        };
+        shared_tail.store(self.tail.get(), Ordering::Release);
+    }
+
+    /// Writes the descriptor of buffer `id` again. Only for buffers the kernel does not own.
     fn give_back(&self, id: u16) {
         let tail = self.tail.get();
         let index = tail & (self.count - 1);
-        // SAFETY: `index < count`, so the descriptor lies in the mapping; the kernel reads it only after the tail below.
+        // SAFETY: `index < count`, so the descriptor lies in the mapping; the kernel reads it only after the tail in `publish`.
         // The fields are set one by one because the first descriptor's last two bytes are the tail itself.
         unsafe {
             let entry = &mut *self.base.cast::<BufRingEntry>().add(usize::from(index));
@@ -91,11 +152,9 @@ impl BufferPool {
             entry.set_bid(id);
         }
         self.tail.set(tail.wrapping_add(1));
-        // SAFETY: the tail lies in the first descriptor, aligned to two bytes; the kernel only reads it.
-        let shared_tail = unsafe {
-            AtomicU16::from_ptr(BufRingEntry::tail(self.base.cast::<BufRingEntry>()).cast_mut())
-        };
-        shared_tail.store(self.tail.get(), Ordering::Release);
+        if self.returning == Return::AtOnce {
+            self.publish();
+        }
     }
 
     fn buffer(&self, id: u16) -> *mut u8 {

@@ -9,6 +9,8 @@ use std::{fs, io};
 use io_uring::{IoUring, Probe, opcode};
 use thiserror::Error;
 
+use crate::buffers::{self, BufferPool, Return};
+
 /// The oldest Linux release that has everything a ring needs. Multishot receive and SINGLE_ISSUER decide it (both 6.0);
 /// 6.1 adds DEFER_TASKRUN, which is used where it is there.
 pub const RELEASE_NEEDED: &str = "6.0";
@@ -29,7 +31,7 @@ impl Caps {
         ring.submitter()
             .register_files_sparse(4)
             .map_err(|error| refused("a table of direct descriptors", &error))?;
-        crate::buffers::BufferPool::new(&ring, 2, 4096)
+        BufferPool::new(&ring, buffers::GROUP, 2, 4096, Return::AtOnce)
             .map_err(|error| refused("a ring of receive buffers", &error))?;
         Ok(caps)
     }
@@ -175,6 +177,7 @@ fn check_operations(ring: &IoUring) -> Result<(), Missing> {
         (opcode::FilesUpdate::CODE, "FILES_UPDATE (5.6)"),
         (opcode::RecvMulti::CODE, "RECV (5.6)"),
         (opcode::SendMsg::CODE, "SENDMSG (5.3)"),
+        (opcode::RecvMsgMulti::CODE, "RECVMSG (5.3)"),
         (opcode::PollAdd::CODE, "POLL_ADD (5.1)"),
         (opcode::AsyncCancel::CODE, "ASYNC_CANCEL (5.5)"),
         (opcode::Shutdown::CODE, "SHUTDOWN (5.11)"),

@@ -308,4 +308,4 @@ impl ConnectPool {
 }
 
 /// `IORING_FILE_INDEX_ALLOC` (~0U) of <linux/io_uring.h>: the kernel picks the slot.
-const INDEX_ALLOC: i32 = -1;
+pub(crate) const INDEX_ALLOC: i32 = -1;

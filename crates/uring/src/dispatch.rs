@@ -8,7 +8,7 @@ use io_uring::cqueue;
 
 use crate::{
     accept::{self, Verdict},
-    buffers::{BufferPool, Lent},
+    buffers::{Lent, Pools},
     files::{File, State},
     op_table::{Key, Kind, Op},
     ops::Ops,
@@ -56,9 +56,18 @@ pub enum Completion<'a> {
         /// At most `RingConfig::receive_buffer_bytes`.
         bytes: &'a [u8],
     },
+    /// A datagram, whole; its bytes are theirs only during the call.
+    Datagram {
+        /// Token given to `Ops::receive_datagrams`.
+        token: u64,
+        /// Who sent it, or pretends to.
+        from: SocketAddr,
+        /// At most `RingConfig::datagram_bytes`, perhaps none.
+        bytes: &'a [u8],
+    },
     /// The peer's bytes are over. Sending may still work after 0.
     ReceiveEnded {
-        /// Token given to `Ops::receive` or `Ops::receive_some`.
+        /// Token given to `Ops::receive`, `Ops::receive_some` or `Ops::receive_datagrams`.
         token: u64,
         /// 0: the peer closed; otherwise −errno.
         result: i32,
@@ -70,7 +79,7 @@ pub enum Completion<'a> {
     },
     /// A send is over.
     Sent {
-        /// Token given to `Batch::send`.
+        /// Token given to `Batch::send` or `Batch::send_to`.
         token: u64,
         /// Bytes the socket took, perhaps fewer than lent; or −errno, −EAGAIN for a full socket.
         result: i32,
@@ -95,7 +104,7 @@ impl Ops {
     pub(crate) fn dispatch(
         &mut self,
         reaped: Reaped,
-        buffers: &BufferPool,
+        pools: &Pools,
         tell: &mut impl FnMut(Completion<'_>, &mut Ops),
     ) {
         match reaped {
@@ -125,7 +134,8 @@ impl Ops {
             Reaped::Done { key, result, flags } => {
                 // Whatever the operation has become, a buffer named here is ours, and goes back when `lent` is dropped.
                 let lent = cqueue::buffer_select(flags)
-                    .and_then(|id| buffers.lent(id, usize::try_from(result).unwrap_or(0)));
+                    .zip(pools.of(key.kind))
+                    .and_then(|(id, pool)| pool.lent(id, usize::try_from(result).unwrap_or(0)));
                 let more = cqueue::more(flags);
                 let op = if more {
                     self.table.get(key)
@@ -137,6 +147,10 @@ impl Ops {
                     Some(Op::Receive { file, token, once }) => {
                         self.on_receive(key, file, token, once, result, more, lent, tell)
                     }
+                    Some(Op::ReceiveDatagrams { file, token }) => {
+                        self.on_datagram(key, file, token, result, more, lent, tell)
+                    }
+                    Some(Op::OpenDatagrams) => {} // `Ring::open_datagrams` takes its completion
                     Some(Op::Writable { file, token }) => self.on_writable(key, file, token, tell),
                     Some(Op::Shutdown { file }) => self.on_shutdown(file),
                     Some(Op::Close { file }) => self.files.release(file),

@@ -43,7 +43,7 @@ pub(crate) enum State {
 pub(crate) struct Entry {
     generation: u32,
     pub(crate) state: State,
-    /// The peer's bytes have ended (EOF or error): nothing unread can be left behind by a close.
+    /// The peer's bytes have ended (EOF or error), or it is a socket for datagrams: a close has no reset to avoid.
     pub(crate) ended: bool,
     /// A shutdown is in flight.
     pub(crate) shutting_down: bool,

@@ -19,6 +19,7 @@ mod batch;
 mod buffers;
 mod caps;
 mod connect;
+mod datagrams;
 mod delay;
 mod dispatch;
 mod doorbell;

@@ -1,10 +1,12 @@
-//! Listening sockets, with everything set that accepted connections must inherit; sockets to connect with.
+//! Listening sockets, with everything set that accepted connections must inherit; sockets to connect with; sockets for datagrams.
 //!
 //! A direct descriptor has no number other libraries could work on, so options go on the listener before it listens; Linux
 //! copies them to each accepted socket; a client's go on before it is handed to the ring. One address is listened on by every shard (`reuse_port`); the kernel spreads the peers.
 
+mod datagrams;
+
 use std::{
-    io,
+    io, mem,
     net::{IpAddr, SocketAddr},
     os::fd::AsRawFd,
     ptr,
@@ -12,6 +14,8 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+pub use self::datagrams::{DatagramOptions, Filter, datagram_socket, datagrams_dropped, segments};
 
 /// What a listener and the sockets accepted from it are like.
 #[derive(Clone, Debug)]
@@ -127,18 +131,57 @@ pub fn client_socket(
 /// Of the IPv4 level, but Linux obeys it for IPv6 sockets too.
 fn bind_address_no_port(socket: &Socket) -> io::Result<()> {
     let on: libc::c_int = 1;
-    // SAFETY: the kernel reads one `c_int` from a place that outlives the call.
+    // SAFETY: the option is an `int`.
+    unsafe { set_option(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, &on) }
+}
+
+/// Sets an option socket2 does not know.
+///
+/// # Safety
+/// `T` is what the kernel takes as the value of this option: plain data whose pointers, if any, it may follow.
+unsafe fn set_option<T>(
+    socket: &Socket,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    // SAFETY: the kernel reads `value`, which outlives the call.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_BIND_ADDRESS_NO_PORT,
-            ptr::from_ref(&on).cast(),
-            size_of_val(&on) as libc::socklen_t,
+            level,
+            name,
+            ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
         )
     };
     if result == 0 {
         Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Asks for an option socket2 does not know. What the kernel leaves out is zero.
+///
+/// # Safety
+/// `T` is plain data of which every bit pattern, and zero, is a value.
+unsafe fn option<T>(socket: &Socket, level: libc::c_int, name: libc::c_int) -> io::Result<T> {
+    let mut value = mem::MaybeUninit::<T>::zeroed();
+    let mut bytes = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `bytes` into `value`, which outlives the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            value.as_mut_ptr().cast(),
+            &raw mut bytes,
+        )
+    };
+    if result == 0 {
+        // SAFETY: zeroes, over which the kernel wrote.
+        Ok(unsafe { value.assume_init() })
     } else {
         Err(io::Error::last_os_error())
     }

@@ -19,6 +19,10 @@ pub(crate) enum Op {
         token: u64,
         once: Option<NonZeroU32>,
     },
+    /// Multishot receive into the ring's buffers for datagrams, each with its sender's address before it.
+    ReceiveDatagrams { file: File, token: u64 },
+    /// Puts a socket for datagrams into the direct descriptor table; the kernel writes its place into memory of `Ops`.
+    OpenDatagrams,
     /// Single-shot poll for room in the send buffer. Lends nothing.
     Writable { file: File, token: u64 },
     /// Sends FIN. The kernel has a worker thread do it, which looks the socket up by its slot only then: no close may overtake it.
@@ -40,6 +44,8 @@ impl Op {
         match self {
             Op::Accept { .. } => Kind::Accept,
             Op::Receive { .. } => Kind::Receive,
+            Op::ReceiveDatagrams { .. } => Kind::ReceiveDatagrams,
+            Op::OpenDatagrams => Kind::OpenDatagrams,
             Op::Writable { .. } => Kind::Writable,
             Op::Shutdown { .. } => Kind::Shutdown,
             Op::Close { .. } => Kind::Close,
@@ -54,9 +60,12 @@ impl Op {
     /// SUBMIT_STABLE when it is submitted; nothing here relies on that.)
     pub(crate) fn lends_memory(&self) -> bool {
         match self {
-            Op::Accept { .. } | Op::Receive { .. } | Op::Install { .. } | Op::Connect { .. } => {
-                true
-            }
+            Op::Accept { .. }
+            | Op::Receive { .. }
+            | Op::ReceiveDatagrams { .. }
+            | Op::OpenDatagrams
+            | Op::Install { .. }
+            | Op::Connect { .. } => true,
             Op::Writable { .. }
             | Op::Shutdown { .. }
             | Op::Close { .. }
@@ -83,10 +92,12 @@ pub(crate) enum Kind {
     Install = 9,
     Connect = 10,
     UndoConnect = 11,
+    ReceiveDatagrams = 12,
+    OpenDatagrams = 13,
 }
 
 impl Kind {
-    const ALL: [Kind; 11] = [
+    const ALL: [Kind; 13] = [
         Kind::Accept,
         Kind::Receive,
         Kind::Writable,
@@ -98,6 +109,8 @@ impl Kind {
         Kind::Install,
         Kind::Connect,
         Kind::UndoConnect,
+        Kind::ReceiveDatagrams,
+        Kind::OpenDatagrams,
     ];
 
     fn from_byte(byte: u8) -> Option<Kind> {

@@ -17,8 +17,9 @@ use io_uring::{opcode, squeue, types};
 
 use crate::{
     accept::AcceptPool,
-    buffers,
+    buffers::{self, BufferPool},
     connect::ConnectPool,
+    datagrams::Datagrams,
     delay::Delay,
     doorbell::Doorbell,
     files::{File, FileTable, State},
@@ -36,6 +37,7 @@ pub struct Ops {
     pub(crate) files: FileTable,
     pub(crate) accepts: AcceptPool,
     pub(crate) connects: ConnectPool,
+    pub(crate) datagrams: Datagrams,
     pub(crate) lingering: Delay<File>,
     /// Slots that lingering connections may hold; beyond it the oldest is closed at once.
     lingering_max: usize,
@@ -60,10 +62,14 @@ pub struct Stats {
     pub stale: u64,
     /// Accepts that failed, aborted connections included.
     pub accept_failures: u64,
+    /// Times all datagram buffers were in use and the rest had to wait for `RingConfig::datagram_rest`, or was dropped by the kernel.
+    pub datagrams_starved: u64,
+    /// Datagrams larger than `RingConfig::datagram_bytes`, thrown away.
+    pub datagrams_truncated: u64,
 }
 
 impl Ops {
-    pub(crate) fn new(files: u32, doorbell: Doorbell) -> Ops {
+    pub(crate) fn new(files: u32, datagrams: Datagrams, doorbell: Doorbell) -> Ops {
         // Per file a receive, a poll and a shutdown or close; accepts and connects never exceed the free files; the doorbell.
         let operations = 3 * files as usize + 1;
         let mut ops = Ops {
@@ -72,6 +78,7 @@ impl Ops {
             files: FileTable::new(files),
             accepts: AcceptPool::new(),
             connects: ConnectPool::new(),
+            datagrams,
             lingering: Delay::new(LINGER),
             lingering_max: (files as usize / 4).max(1),
             doorbell,
@@ -188,8 +195,8 @@ impl Ops {
         self.stats
     }
 
-    /// Queues what time brings: the end of patience with closed peers, accepts.
-    pub(crate) fn begin_turn(&mut self, now: Instant) {
+    /// Queues what time brings: the end of patience with closed peers, accepts, buffers for datagrams.
+    pub(crate) fn begin_turn(&mut self, now: Instant, datagrams: Option<&BufferPool>) {
         self.lingering.start(now);
         while let Some(file) = self.lingering.pop_due(now) {
             self.end_lingering(file);
@@ -197,14 +204,19 @@ impl Ops {
         self.accepts.wake(now);
         let files = self.files_for_accepts();
         self.accepts.arm(files, &mut self.table, &mut self.queue);
+        self.end_rest(now, datagrams);
     }
 
     /// When `begin_turn` has something to do by itself.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
-        [self.lingering.next_due(), self.accepts.next_wake()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.lingering.next_due(),
+            self.accepts.next_wake(),
+            self.datagrams.next_wake(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     pub(crate) fn arm_doorbell(&mut self) {

@@ -16,8 +16,9 @@ use thiserror::Error;
 
 use crate::{
     batch::{Batch, SendTable},
-    buffers::BufferPool,
+    buffers::{BufferPool, DATAGRAM_GROUP, GROUP, Pools, Return},
     caps::{self, Caps, Missing},
+    datagrams::{Datagrams, HEAD_BYTES},
     dispatch::{Completion, Reaped},
     doorbell::Doorbell,
     driver::{Driver, Wait},
@@ -37,16 +38,27 @@ pub struct RingConfig {
     pub receive_buffers: u16,
     /// Size of each.
     pub receive_buffer_bytes: u32,
+    /// Buffers shared by all sockets that receive datagrams, one a datagram, rounded up to a power of two, at most 32,768. 0: none, and
+    /// no socket can receive them.
+    pub datagram_buffers: u16,
+    /// The largest datagram that is received; larger ones are thrown away and counted.
+    pub datagram_bytes: u32,
+    /// Datagram buffers go back to the kernel at most once in this time, so that a flood costs at most `datagram_buffers` datagrams
+    /// each time; the kernel drops the rest. Zero: they go back at once, for sockets that wish to hear everything.
+    pub datagram_rest: Duration,
 }
 
 impl Default for RingConfig {
-    /// 1,024 sends a turn, 16,384 files, 256 receive buffers of 4 KiB.
+    /// 1,024 sends a turn, 16,384 files, 256 receive buffers of 4 KiB; 256 datagrams of up to 256 bytes each 5 ms.
     fn default() -> RingConfig {
         RingConfig {
             sends_per_turn: 1_024,
             files: 16_384,
             receive_buffers: 256,
             receive_buffer_bytes: 4_096,
+            datagram_buffers: 256,
+            datagram_bytes: 256,
+            datagram_rest: Duration::from_millis(5),
         }
     }
 }
@@ -86,11 +98,11 @@ pub enum RingError {
 
 /// One io_uring with its sockets, for the thread that made it.
 pub struct Ring {
-    driver: Driver,
-    sends: SendTable,
+    pub(crate) driver: Driver,
+    pub(crate) sends: SendTable,
     // Freed (or leaked) by hand in `drop`: the kernel writes into the memory of these two.
-    ops: ManuallyDrop<Ops>,
-    buffers: ManuallyDrop<BufferPool>,
+    pub(crate) ops: ManuallyDrop<Ops>,
+    pools: ManuallyDrop<Pools>,
     caps: Caps,
     // The kernel takes submissions from one thread only.
     not_send: PhantomData<Rc<()>>,
@@ -99,9 +111,10 @@ pub struct Ring {
 impl Ring {
     /// Makes a ring for this thread.
     pub fn new(config: RingConfig) -> Result<Ring, RingError> {
-        // A turn can complete every send; beside that each file may have a receive and a poll to report.
+        // A turn can complete every send; beside that each file may have a receive and a poll to report, and datagrams come in crowds.
         let cq_entries = (config.sends_per_turn.saturating_mul(2))
             .max(config.files.saturating_mul(2))
+            .max(u32::from(config.datagram_buffers).saturating_mul(2))
             .max(64);
         Ring::with_completion_queue(config, cq_entries)
     }
@@ -111,27 +124,51 @@ impl Ring {
             files,
             receive_buffers,
             receive_buffer_bytes: buffer_bytes,
+            datagram_buffers,
+            datagram_bytes,
+            datagram_rest,
             ..
         } = config;
         let (ring, caps) = caps::build(config.sends_per_turn.max(1), cq_entries)?;
         ring.submitter()
             .register_files_sparse(files)
             .map_err(|source| RingError::Files { files, source })?;
-        let buffers = BufferPool::new(&ring, receive_buffers, buffer_bytes).map_err(|source| {
-            RingError::Buffers {
-                buffers: receive_buffers,
-                buffer_bytes,
-                source,
-            }
-        })?;
+        let pool = |group, buffers, buffer_bytes, returning| {
+            BufferPool::new(&ring, group, buffers, buffer_bytes, returning).map_err(|source| {
+                RingError::Buffers {
+                    buffers,
+                    buffer_bytes,
+                    source,
+                }
+            })
+        };
+        let received = pool(GROUP, receive_buffers, buffer_bytes, Return::AtOnce)?;
+        let (returning, buffer_bytes) = (
+            if datagram_rest.is_zero() {
+                Return::AtOnce
+            } else {
+                Return::Withheld
+            },
+            datagram_bytes.saturating_add(HEAD_BYTES as u32),
+        );
+        let datagrams = (datagram_buffers > 0)
+            .then(|| pool(DATAGRAM_GROUP, datagram_buffers, buffer_bytes, returning))
+            .transpose()?;
         // Shutdowns are the only work the kernel hands to worker threads; two are plenty. Only a wish, so errors do not matter.
         let _ = ring.submitter().register_iowq_max_workers(&mut [2, 2]);
         let doorbell = Doorbell::new().map_err(RingError::Doorbell)?;
         Ok(Ring {
             sends: SendTable::new(ring.params().sq_entries() as usize),
             driver: Driver::new(ring),
-            ops: ManuallyDrop::new(Ops::new(files, doorbell)),
-            buffers: ManuallyDrop::new(buffers),
+            ops: ManuallyDrop::new(Ops::new(
+                files,
+                Datagrams::new(datagrams.is_some(), datagram_rest),
+                doorbell,
+            )),
+            pools: ManuallyDrop::new(Pools {
+                received,
+                datagrams,
+            }),
             caps,
             not_send: PhantomData,
         })
@@ -185,7 +222,7 @@ impl Ring {
         fill: impl FnOnce(&mut Batch<'_, 'd>),
     ) {
         let enters_before = self.ops.stats.enters;
-        self.ops.begin_turn(now);
+        self.ops.begin_turn(now, self.pools.datagrams.as_ref());
         if let Some(listener) = self.ops.accepts.newly_full() {
             self.driver.inbox.push_back(Reaped::Full { listener });
         }
@@ -214,7 +251,7 @@ impl Ring {
     /// panics, the rest is reported next time.
     pub fn drain(&mut self, mut tell: impl FnMut(Completion<'_>, &mut Ops)) {
         while let Some(reaped) = self.driver.inbox.pop_front() {
-            self.ops.dispatch(reaped, &self.buffers, &mut tell);
+            self.ops.dispatch(reaped, &self.pools, &mut tell);
         }
     }
 
@@ -271,15 +308,13 @@ impl Drop for Ring {
             );
             return;
         }
-        let _ = self
-            .driver
-            .ring
-            .submitter()
-            .unregister_buf_ring(crate::buffers::GROUP);
+        for group in [GROUP, DATAGRAM_GROUP] {
+            let _ = self.driver.ring.submitter().unregister_buf_ring(group);
+        }
         // SAFETY: both are dropped once, here, and not used again; no operation points into them any more.
         unsafe {
             ManuallyDrop::drop(&mut self.ops);
-            ManuallyDrop::drop(&mut self.buffers);
+            ManuallyDrop::drop(&mut self.pools);
         }
     }
 }
@@ -326,6 +361,8 @@ mod tests {
             files: 64,
             receive_buffers: 64,
             receive_buffer_bytes: 64,
+            datagram_buffers: 0,
+            ..RingConfig::default()
         };
         let mut ring = Ring::with_completion_queue(config, 8).unwrap();
         let socket = listener("127.0.0.1:0".parse().unwrap(), &ListenOptions::default()).unwrap();

@@ -28,6 +28,7 @@ pub enum Told {
     Ended(u64, i32),
     Writable(u64),
     Sent(u64, i32),
+    Datagram(u64, SocketAddr, Vec<u8>),
     Bell,
 }
 
@@ -42,6 +43,9 @@ pub const SMALL: RingConfig = RingConfig {
     files: 64,
     receive_buffers: 16,
     receive_buffer_bytes: 4_096,
+    datagram_buffers: 16,
+    datagram_bytes: 256,
+    datagram_rest: Duration::from_millis(5),
 };
 
 impl Shard {
@@ -200,6 +204,7 @@ pub fn own(completion: Completion<'_>) -> Told {
         Completion::Received { token, bytes } => Told::Received(token, bytes.to_vec()),
         Completion::ReceiveEnded { token, result } => Told::Ended(token, result),
         Completion::Writable { token } => Told::Writable(token),
+        Completion::Datagram { token, from, bytes } => Told::Datagram(token, from, bytes.to_vec()),
         Completion::Sent { token, result } => Told::Sent(token, result),
         Completion::DoorbellRang => Told::Bell,
     }
