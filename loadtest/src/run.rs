@@ -396,6 +396,8 @@ fn start(
                 files,
                 receive_buffers: 1_024,
                 receive_buffer_bytes: 32 << 10,
+                datagram_buffers: 0,
+                ..RingConfig::default()
             });
             match ring {
                 Ok(ring) => {

@@ -284,6 +284,7 @@ impl House {
             Completion::Sent { token, result } => self.sent(token, result, ops),
             Completion::Accepted { .. }
             | Completion::AcceptFailed { .. }
+            | Completion::Datagram { .. }
             | Completion::DoorbellRang => {}
         }
     }

@@ -91,6 +91,7 @@ pub fn start(plan: Plan) -> Result<Shard, ShardError> {
                     .saturating_add(FILES_SPARE),
                 receive_buffers: RECEIVE_BUFFERS,
                 receive_buffer_bytes: RECEIVE_BUFFER_BYTES,
+                ..RingConfig::default()
             });
             match ring {
                 Err(error) => drop(tell.send(Err(error))),
@@ -274,8 +275,10 @@ impl Connections {
             Completion::Writable { token } => self.engine.writable(now, key(token)),
             Completion::Sent { token, result } => self.engine.sent(now, key(token), result),
             Completion::DoorbellRang => {}
-            // A shard connects to nobody.
-            Completion::Connected { .. } | Completion::ConnectFailed { .. } => {}
+            // A shard connects to nobody, and has no socket for datagrams.
+            Completion::Connected { .. }
+            | Completion::ConnectFailed { .. }
+            | Completion::Datagram { .. } => {}
         }
         carry_out(&mut self.engine, &mut self.files, ops);
     }
