@@ -5,11 +5,13 @@
 //!
 //! * [`server`]: one player's session on our side, today MMS over TCP.
 //! * [`client`]: our own player, for probing, recording and load tests.
+//! * [`multicast`]: our own receiver of a group that an `.nsc` file announces.
 //! * [`url`]: what a player is given to play.
 #![forbid(unsafe_code)]
 
 pub mod client;
 mod load_test;
+pub mod multicast;
 pub mod server;
 pub mod url;
 
