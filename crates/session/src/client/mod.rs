@@ -4,21 +4,26 @@
 //! when the session is made; the first poll yields the first message. Packets are lent from the session's buffer, so
 //! handle each before the next poll.
 
+mod datagrams;
 mod inbox;
 mod manner;
 mod rebuild;
 mod replies;
 mod requests;
 mod session;
+mod udp;
+mod window;
 
 use std::time::{Duration, Instant};
 
 use funnel_asf::Selection;
 use funnel_wire::mms::{Acceleration, FrameError, HResult};
 
+pub use funnel_wire::mms::Transport;
 pub use manner::{Manner, PlayTags};
 pub use rebuild::full_size_packet;
 pub use session::Session;
+pub use udp::{UdpOptions, UdpStats};
 
 /// What to ask for, and how.
 #[derive(Clone, Debug)]
@@ -41,6 +46,14 @@ pub struct Options {
     pub header_bytes_max: usize,
     /// Our address for ConnectFunnel, where the manner has no invented one.
     pub local_address: String,
+    /// How header and media are to come. With UDP: to this port of the address that the connection has here; the
+    /// shell hands over what comes from the server's address as [`Input::Datagram`].
+    pub transport: Transport,
+    /// What to do about missing packets; for UDP only.
+    pub udp: UdpOptions,
+    /// Over UDP: play without having the header, once the time it may take (§7.3) is over, and select no streams,
+    /// which means all of them. For load tests whose datagrams nobody reads.
+    pub blind: bool,
 }
 
 impl Default for Options {
@@ -55,6 +68,9 @@ impl Default for Options {
             silence: Some(Duration::from_secs(90)),
             header_bytes_max: 1 << 20,
             local_address: "127.0.0.1".into(),
+            transport: Transport::Tcp,
+            udp: UdpOptions::default(),
+            blind: false,
         }
     }
 }
@@ -195,6 +211,8 @@ pub enum CloseReason {
     ConnectionLost,
     /// The server did not answer, or was silent.
     TimedOut,
+    /// The header did not come over UDP, though it was asked for again.
+    NoDatagrams,
     /// The server sent something that is not MMS.
     Framing(FrameError),
     /// The server sent a damaged message or header.

@@ -9,6 +9,7 @@ use funnel_wire::mms::{
 
 use super::inbox::expand_sequence;
 use super::session::{Awaiting, Data, Header, Queued, Run, Session};
+use super::udp::Farewell;
 use super::{CloseReason, Event, FileInfo, Stage};
 
 impl Session {
@@ -47,7 +48,9 @@ impl Session {
                 self.on_started(report.hr, report.play_incarnation);
             }
             MacMessage::ReportEndOfStream(report) => self.on_end_of_stream(&report),
-            MacMessage::ReportStreamChange(report) => self.on_stream_change(&report),
+            MacMessage::ReportStreamChange(report) => {
+                self.bid_in_turn(Farewell::Change(report));
+            }
             MacMessage::Ping(_) => {
                 let (param1, param2) = self.options.manner.pong;
                 self.send(Pong { param1, param2 });
@@ -79,7 +82,7 @@ impl Session {
         }
     }
 
-    fn on_stream_change(&mut self, report: &ReportStreamChange) {
+    pub(super) fn on_stream_changed(&mut self, report: &ReportStreamChange) {
         self.event(Event::StreamChange(FileInfo {
             packet_bytes: report.packet_bytes,
             header_bytes: report.header_bytes,
@@ -87,6 +90,11 @@ impl Session {
             attributes: 0,
         }));
         self.run = None;
+        if let Some(udp) = &mut self.udp {
+            // Over UDP the header comes when it is asked for, as after OpenFile.
+            udp.begin_header(report.header_bytes, report.bit_rate);
+            return self.send_read_block();
+        }
         self.header = Header {
             tag: report.header_incarnation.tag(),
             may_play_unasked: true,
@@ -98,6 +106,9 @@ impl Session {
     fn on_funnel_info(&mut self, report: &ReportFunnelInfo) {
         if !self.is_accepted(Stage::FunnelInfo, report.hr) {
             return;
+        }
+        if let Some(udp) = &mut self.udp {
+            udp.client_id = Some(report.client_id);
         }
         if report.play_incarnation == Incarnation::PACKET_PAIR_TCP {
             self.pair_packets_left = self.pair_packets_left.saturating_sub(1);
@@ -117,6 +128,10 @@ impl Session {
                 bit_rate: report.bit_rate,
                 attributes: report.file_attributes,
             }));
+            if let Some(udp) = &mut self.udp {
+                udp.source_id = report.open_file_id as u16; // low 16 bits (§4.4)
+                udp.begin_header(report.header_bytes, report.bit_rate);
+            }
             self.send_read_block();
         }
     }
@@ -149,9 +164,7 @@ impl Session {
         if report.hr == HResult::S_FALSE {
             return self.expect(Awaiting::StreamChange);
         }
-        self.run = None;
-        self.event(Event::End(report.hr));
-        self.leave(CloseReason::Finished);
+        self.bid_in_turn(Farewell::End(report.hr));
     }
 
     pub(super) fn on_data(
@@ -207,15 +220,19 @@ impl Session {
             return Err(CloseReason::Damaged("ASF header size"));
         }
         if head.ends_asf_header() {
-            self.header.is_complete = true;
-            self.header.streams = stream_numbers(&self.header.bytes);
-            self.awaiting = Awaiting::Nothing;
-            self.outbox.push_back(Queued::Header);
-            if self.options.auto_play {
-                self.play();
-            }
+            self.on_header_complete();
         }
         Ok(())
+    }
+
+    pub(super) fn on_header_complete(&mut self) {
+        self.header.is_complete = true;
+        self.header.streams = stream_numbers(&self.header.bytes);
+        self.awaiting = Awaiting::Nothing;
+        self.outbox.push_back(Queued::Header);
+        if self.options.auto_play {
+            self.play();
+        }
     }
 }
 

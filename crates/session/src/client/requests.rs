@@ -4,7 +4,8 @@ use funnel_asf::{Selection, Thinning};
 use funnel_wire::codec::Writer;
 use funnel_wire::mms::{
     Connect, ConnectFunnel, FunnelInfo, Incarnation, MAC_TO_VIEWER_REVISION, OpenFile, ReadBlock,
-    StartPlaying, StopPlaying, StreamEntry, StreamSwitch, VIEWER_TO_MAC_REVISION, ViewerMessage,
+    StartPlaying, StopPlaying, StreamEntry, StreamSwitch, Transport, VIEWER_TO_MAC_REVISION,
+    ViewerMessage,
 };
 
 use super::session::{Awaiting, Header, Queued, Run, Session};
@@ -25,6 +26,9 @@ impl Session {
 
     pub(super) fn stop(&mut self) {
         let Some(run) = self.run.take() else { return };
+        if let Some(udp) = &mut self.udp {
+            udp.window.end_run();
+        }
         let play_incarnation = self
             .options
             .manner
@@ -69,21 +73,23 @@ impl Session {
         let Some(plain) = self.options.manner.funnel_info else {
             return self.send_connect_funnel();
         };
-        let play_incarnation = if self.options.packet_pair {
-            Incarnation::PACKET_PAIR_TCP
-        } else {
-            plain
+        let (play_incarnation, pair_packets) = match (self.options.packet_pair, &self.udp) {
+            (false, _) => (plain, 0),
+            (true, None) => (Incarnation::PACKET_PAIR_TCP, 3),
+            (true, Some(_)) => (Incarnation::PACKET_PAIR_UDP, 0),
         };
-        self.pair_packets_left = if self.options.packet_pair { 3 } else { 0 };
+        self.pair_packets_left = pair_packets;
         self.send(FunnelInfo { play_incarnation });
         self.expect(Awaiting::FunnelInfo);
     }
 
     pub(super) fn send_connect_funnel(&mut self) {
         let manner = &self.options.manner;
-        let funnel_name = match manner.funnel {
-            Some(invented) => invented.to_owned(),
-            None => format!(r"\\{}\TCP\1755", self.options.local_address),
+        let local = &self.options.local_address;
+        let funnel_name = match (self.options.transport, manner.funnel) {
+            (Transport::Udp { port }, _) => format!(r"\\{local}\UDP\{port}"),
+            (Transport::Tcp, Some(invented)) => invented.to_owned(),
+            (Transport::Tcp, None) => format!(r"\\{local}\TCP\1755"),
         };
         let (max_block_bytes, max_bit_rate) = (manner.max_block_bytes, manner.max_bit_rate);
         self.send(ConnectFunnel {
@@ -151,6 +157,9 @@ impl Session {
         let (padding, frame_offset) = self.options.manner.start_playing;
         self.last_tag = Some(tag);
         self.header.may_play_unasked = false;
+        if let Some(udp) = &mut self.udp {
+            udp.window.end_run();
+        }
         self.run = Some(Run {
             tag,
             is_started: false,

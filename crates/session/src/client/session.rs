@@ -18,7 +18,9 @@ use funnel_wire::mms::{
 };
 
 use super::inbox::Inbox;
-use super::{CloseReason, Event, Input, Options, Output, Stage};
+use super::udp::{Farewell, Udp};
+use super::window::Told;
+use super::{CloseReason, Event, Input, Options, Output, Stage, Transport};
 use crate::url::Url;
 
 /// One connection to one channel. See the module for the contract.
@@ -40,8 +42,10 @@ pub struct Session {
     pub(super) selection: Selection,
     pub(super) run: Option<Run>,
     pub(super) last_tag: Option<u8>,
-    /// Sequence number the next packet should have; runs on over stops.
+    /// Sequence number the next packet should have over TCP; runs on over stops.
     pub(super) expected: u32,
+    /// Over UDP only.
+    pub(super) udp: Option<Box<Udp>>,
     /// Tag of a StopPlaying that is not answered yet.
     pub(super) stopping: Option<Incarnation>,
     pub(super) stale_packets: u64,
@@ -86,6 +90,7 @@ pub(super) struct Run {
 #[derive(Debug)]
 pub(super) enum Queued {
     Send(usize),
+    Datagram(usize),
     Event(Event<'static>),
     Header,
 }
@@ -105,6 +110,10 @@ impl Session {
     pub fn new(url: Arc<Url>, options: Arc<Options>, now: Instant) -> Self {
         let mut session = Self {
             selection: options.streams,
+            udp: match options.transport {
+                Transport::Tcp => None,
+                Transport::Udp { .. } => Some(Box::new(Udp::new(options.udp))),
+            },
             options,
             url,
             inbox: Inbox::default(),
@@ -139,11 +148,11 @@ impl Session {
                 self.heard_at = now;
                 self.inbox.push(bytes);
             }
-            Input::Datagram(_) => {}
-            Input::Closed => self.close(CloseReason::ConnectionLost),
+            Input::Datagram(bytes) => self.on_datagram(bytes),
+            Input::Closed => self.bid_in_turn(Farewell::Close(CloseReason::ConnectionLost)),
             Input::Timeout => {
                 if self.deadline().is_some_and(|at| now >= at) {
-                    self.leave(CloseReason::TimedOut);
+                    self.on_deadline();
                 }
             }
             Input::Play => self.play(),
@@ -151,17 +160,15 @@ impl Session {
             Input::Select(selection) => self.select(selection),
             Input::Close => self.leave(CloseReason::Finished),
         }
+        self.ask_again(now);
     }
 
     /// What to do next; call until [`Output::Idle`].
     pub fn poll_output(&mut self) -> Output<'_> {
         loop {
             match self.outbox.pop_front() {
-                Some(Queued::Send(size)) => {
-                    let start = self.taken;
-                    self.taken += size;
-                    return Output::Send(self.bytes.get(start..self.taken).unwrap_or_default());
-                }
+                Some(Queued::Send(size)) => return Output::Send(self.queued_bytes(size)),
+                Some(Queued::Datagram(size)) => return Output::Datagram(self.queued_bytes(size)),
                 Some(Queued::Event(event)) => return Output::Event(event),
                 Some(Queued::Header) => return Output::Event(Event::Header(&self.header.bytes)),
                 None => {}
@@ -170,6 +177,19 @@ impl Session {
             self.taken = 0;
             if self.awaiting == Awaiting::Closed {
                 return Output::Idle { wake_at: None };
+            }
+            if let Some(told) = self.next_told() {
+                return Output::Event(match told {
+                    Told::Lost { sequence, count } => Event::Lost { sequence, count },
+                    Told::Packet { location, sequence } => Event::Packet {
+                        location,
+                        sequence,
+                        bytes: self.udp.as_ref().map_or(&[], |udp| udp.window.bytes()),
+                    },
+                });
+            }
+            if !self.outbox.is_empty() {
+                continue;
             }
             match self.next_unit() {
                 Ok(Some(Data::Packet {
@@ -186,7 +206,7 @@ impl Session {
                 Ok(Some(Data::Other)) => {}
                 Ok(None) => {
                     return Output::Idle {
-                        wake_at: self.deadline(),
+                        wake_at: self.wake_at(),
                     };
                 }
                 Err(reason) => self.close(reason),
@@ -202,6 +222,12 @@ impl Session {
     /// Is media of the current run expected?
     pub fn is_playing(&self) -> bool {
         self.run.is_some_and(|run| run.is_started)
+    }
+
+    fn queued_bytes(&mut self, size: usize) -> &[u8] {
+        let start = self.taken;
+        self.taken += size;
+        self.bytes.get(start..self.taken).unwrap_or_default()
     }
 
     fn next_unit(&mut self) -> Result<Option<Data>, CloseReason> {
@@ -256,7 +282,7 @@ impl Session {
 
     /// Says good-bye in the player's manner, then closes.
     pub(super) fn leave(&mut self, reason: CloseReason) {
-        if self.options.manner.closes_file && self.header.is_complete {
+        if self.options.manner.closes_file && (self.header.is_complete || self.options.blind) {
             self.send(CloseFile {
                 play_incarnation: Incarnation(1),
                 open_file_id: 1,
@@ -273,13 +299,26 @@ impl Session {
         }
     }
 
+    fn on_deadline(&mut self) {
+        match (&self.udp, self.awaiting) {
+            (Some(_), Awaiting::HeaderData) => self.header_timed_out(),
+            _ => self.leave(CloseReason::TimedOut),
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let asks = self.udp.as_ref().and_then(|udp| udp.window.due());
+        [self.deadline(), asks].into_iter().flatten().min()
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match self.awaiting {
-            Awaiting::Closed => None,
-            Awaiting::Nothing if self.is_playing() => {
+        match (self.awaiting, &self.udp) {
+            (Awaiting::Closed, _) => None,
+            (Awaiting::Nothing, _) if self.is_playing() => {
                 self.options.silence.map(|silence| self.heard_at + silence)
             }
-            Awaiting::Nothing => None,
+            (Awaiting::Nothing, _) => None,
+            (Awaiting::HeaderData, Some(udp)) => Some(self.asked_at + udp.header_patience),
             _ => Some(self.asked_at + self.options.answer_within),
         }
     }

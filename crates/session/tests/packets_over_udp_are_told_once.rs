@@ -1,0 +1,149 @@
+//! Over UDP, whatever the network does: each packet is told once and in order, or told as lost, and nothing is asked
+//! for more often than the options say.
+
+mod lossy;
+
+use std::collections::HashMap;
+
+use funnel_session::client::{Options, UdpOptions};
+use lossy::{Heard, Show, Weather, World, ms};
+use proptest::prelude::*;
+
+fn play(show: Show, weather: Weather, options: Options) -> World {
+    let mut world = World::new(show, weather, options);
+    world.run();
+    world
+}
+
+/// Told is 0, 1, 2 … without a hole; returns how many there are, and how many of them are lost.
+fn check_order(world: &World) -> (u32, u32) {
+    let told = world.told();
+    for ((sequence, _), index) in told.iter().zip(0..) {
+        assert_eq!(*sequence, index, "in order, each once");
+    }
+    let lost = told.iter().filter(|(_, came)| !came).count();
+    assert_eq!(world.stats().lost, lost as u64);
+    assert_eq!(world.stats().received as usize, told.len() - lost);
+    (told.len() as u32, lost as u32)
+}
+
+fn check_requests(world: &World, options: &UdpOptions) {
+    let mut asked = HashMap::new();
+    for request in &world.asked {
+        for sequence in &request.sequences {
+            let (times, last) = asked.entry(*sequence).or_insert((0u32, None));
+            *times += 1;
+            assert!(
+                *times <= 1 + u32::from(options.retries),
+                "{sequence} asked {times} times"
+            );
+            if let Some(last) = last.replace(request.at) {
+                assert!(
+                    request.at - last >= options.retry,
+                    "{sequence} asked too soon"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn in_fine_weather_nothing_is_asked_for() {
+    let world = play(Show::new(600), Weather::FINE, Options::default());
+    assert_eq!(check_order(&world), (600, 0));
+    assert!(world.asked.is_empty());
+    assert_eq!(world.stats().received, 600);
+    assert_eq!(
+        world
+            .heard
+            .iter()
+            .filter(|heard| **heard == Heard::End)
+            .count(),
+        1
+    );
+    assert_eq!(world.funnel_name, r"\\127.0.0.1\UDP\7000");
+}
+
+#[test]
+fn reordering_within_the_patience_asks_for_nothing() {
+    let weather = Weather {
+        jitter: ms(25),
+        doubled: 100,
+        ..Weather::FINE
+    };
+    let world = play(Show::new(600), weather, Options::default());
+    assert_eq!(check_order(&world), (600, 0));
+    assert!(world.asked.is_empty());
+    assert!(
+        world.stats().reordered > 50 && world.stats().duplicates > 20,
+        "{:?}",
+        world.stats()
+    );
+}
+
+#[test]
+fn two_percent_of_loss_is_made_good() {
+    let weather = Weather {
+        lost: 20,
+        ..Weather::FINE
+    };
+    let world = play(Show::new(5000), weather, Options::default());
+    let (told, lost) = check_order(&world);
+    assert_eq!((told, lost), (5000, 0));
+    let stats = world.stats();
+    assert!(
+        stats.recovered > 60 && stats.recovered == stats.requested,
+        "{stats:?}"
+    );
+}
+
+#[test]
+fn without_resends_what_is_lost_is_told_soon() {
+    let weather = Weather {
+        lost: 20,
+        ..Weather::FINE
+    };
+    let options = Options {
+        udp: UdpOptions {
+            resend: false,
+            ..UdpOptions::default()
+        },
+        ..Options::default()
+    };
+    let world = play(Show::new(5000), weather, options);
+    let (_, lost) = check_order(&world);
+    assert!(lost > 60 && world.asked.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
+
+    #[test]
+    fn in_any_weather(
+        seed: u64,
+        lost in 0u64..300,
+        doubled in 0u64..200,
+        jitter_ms in 0u64..120,
+        outage_at in 0u32..300,
+        outage in 0u32..100,
+        packets in 300u32..800,
+        interval_ms in 1u64..30,
+        answers_resends: bool,
+    ) {
+        let show = Show { interval: ms(interval_ms), answers_resends, ..Show::new(packets) };
+        let weather = Weather {
+            seed,
+            lost,
+            doubled,
+            jitter: ms(jitter_ms),
+            outage: outage_at..outage_at + outage,
+        };
+        let options = Options::default();
+        let limits = options.udp;
+        let world = play(show, weather, options);
+        check_order(&world);
+        check_requests(&world, &limits);
+        let stats = world.stats();
+        prop_assert!(stats.recovered <= stats.requested);
+    }
+}
