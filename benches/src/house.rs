@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use funnel_channel::{Air, Channel, ChannelOptions, Entry, EpochSpec, LogConfig, Publisher, Start};
 use funnel_engine::{
-    Action, Admission, AdmissionLimits, Engine, EngineConfig, Key, Served, Tuning,
+    Action, Admission, AdmissionLimits, Engine, EngineConfig, Key, Served, Tuning, UdpLimits,
 };
 use funnel_session::server::Settings;
 
@@ -325,5 +325,8 @@ fn config(channels: Vec<Arc<Channel>>, plan: &Plan) -> EngineConfig {
         selections_max: 4,
         sends_max: plan.sends_max,
         visit_bytes_max: 256 << 10,
+        shard: 0,
+        shards: 1,
+        udp: UdpLimits::default(),
     }
 }

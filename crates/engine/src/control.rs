@@ -39,7 +39,7 @@ pub(crate) fn settle(
     }
     viewer.note_train(hot);
     match std::mem::replace(&mut hot.flight, Flight::None) {
-        Flight::None => Taken::Whole,
+        Flight::None | Flight::Resend => Taken::Whole,
         Flight::Cut => {
             viewer.cut_sent += sent;
             if viewer.cut_sent < viewer.cut.len() {
@@ -57,12 +57,16 @@ pub(crate) fn settle(
                 Taken::Part
             }
         }
+        Flight::Datagram => {
+            viewer.control.take(viewer.control.first().len(), buffers);
+            Taken::Whole
+        }
         // Written down above, if it was not before.
         Flight::Steady(_) | Flight::Noted => {
             let Some(train) = viewer.train.take() else {
                 return Taken::Whole;
             };
-            if sent == train.bytes {
+            if sent == train.bytes || train.datagrams {
                 hot.count(0, train.packets, counters);
                 return Taken::Whole;
             }

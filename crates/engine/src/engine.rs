@@ -2,6 +2,7 @@
 //!
 //! What a viewer is sent in a turn is decided in `sends.rs`; here is everything that may be slow.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,9 +15,11 @@ use crate::control::{self, Taken};
 use crate::feeds::Feeds;
 use crate::outgoing::Buffers;
 use crate::report::{Counters, Reason, Report, ViewerStats};
+use crate::resend::Budget;
 use crate::sends::{Guards, Sends, Spare};
 use crate::stations::{Served, Station};
-use crate::viewer::{Flight, Hot, Key, Viewer};
+use crate::udp::UdpLimits;
+use crate::viewer::{Carriage, Flight, Hot, Key, Viewer};
 use crate::wheel::Wheel;
 
 /// What an engine is made with.
@@ -35,6 +38,12 @@ pub struct EngineConfig {
     pub sends_max: usize,
     /// Bytes per visit to a viewer.
     pub visit_bytes_max: u64,
+    /// Number of this engine among `shards`: the low bits of its viewers' client ids, by which resend requests find it.
+    pub shard: u16,
+    /// How many engines there are.
+    pub shards: u16,
+    /// What it may do over UDP.
+    pub udp: UdpLimits,
 }
 
 /// Finds a channel by name.
@@ -74,6 +83,11 @@ pub struct Engine {
     pub(crate) counters: Counters,
     next_generation: u32,
     pub(crate) draining: bool,
+    /// The viewers over UDP by client id.
+    pub(crate) clients: HashMap<u32, u32>,
+    pub(crate) resend_budget: Budget,
+    /// The kernel cuts trains into datagrams.
+    pub(crate) segments: bool,
 }
 
 impl Engine {
@@ -99,6 +113,9 @@ impl Engine {
             counters: Counters::default(),
             next_generation: 0,
             draining: false,
+            clients: HashMap::new(),
+            resend_budget: Budget::of_engine(config.udp.resends_per_second, now),
+            segments: config.udp.segments,
             config,
         }
     }
@@ -110,6 +127,8 @@ impl Engine {
         }
         let generation = self.next_generation;
         self.next_generation = self.next_generation.wrapping_add(1);
+        let mask = u64::from(self.shard_mask());
+        let random = random & !mask | u64::from(self.config.shard) & mask; // the session makes its client id of it
         let session = Session::new(Arc::clone(&self.config.settings), random, now);
         let index = u32::try_from(self.viewers.insert(Viewer::new(peer, session))).ok()?;
         let hot = Hot::new(generation, now);
@@ -169,6 +188,9 @@ impl Engine {
         let Some(index) = self.find(key) else { return };
         let sent = match usize::try_from(result) {
             Ok(sent) => sent,
+            Err(_) if self.is_datagram(index) => {
+                return self.datagrams_refused(index, -result, now);
+            }
             Err(_) if result == -EAGAIN => 0,
             Err(_) => return self.hung_up(key, result),
         };
@@ -282,6 +304,7 @@ impl Engine {
             now,
             sends_max: self.config.sends_max,
             visit_bytes_max: self.config.visit_bytes_max,
+            segments: self.segments,
         };
         (Guards { pinned }, sends, wake)
     }
@@ -348,9 +371,12 @@ impl Engine {
         }
         if session_due {
             let progress_at = hot.progress_at;
-            self.viewers[index as usize]
-                .session
-                .note_progress(progress_at);
+            // What the kernel takes over UDP says nothing of the player.
+            if hot.carriage != Carriage::Datagrams {
+                self.viewers[index as usize]
+                    .session
+                    .note_progress(progress_at);
+            }
             self.feed(index, now, Input::Timeout);
         }
         if !self.give_up(index, now) {
@@ -479,6 +505,7 @@ impl Engine {
             stats,
         };
         self.leave_channel(index);
+        self.drop_udp(index);
         self.wheel.cancel(index);
         let mut viewer = self.viewers.remove(index as usize);
         viewer.control.clear(&mut self.buffers);

@@ -12,16 +12,21 @@ use funnel_session::{Filter, Header, Selection};
 use slab::Slab;
 
 use crate::stations::Tuning;
+use crate::trail::LogId;
 
 #[derive(Debug, Default)]
 pub(crate) struct Feeds {
     feeds: Slab<Feed>,
     /// Feeds that lost a user since the last sweep.
     released: Vec<u32>,
+    /// Feeds made so far: the number of the next.
+    made: u32,
 }
 
 #[derive(Debug)]
 pub(crate) struct Feed {
+    /// Tells it from those that had its place before.
+    number: u32,
     station: u32,
     epoch: Arc<Epoch>,
     reader: Reader,
@@ -55,8 +60,20 @@ impl std::fmt::Debug for Filtered {
 /// A log pinned for one turn, and what trains need to know of it.
 pub(crate) struct Pinned<'e> {
     pub(crate) guard: Guard<'e>,
+    /// Tells it from those that had its place before.
+    pub(crate) number: u32,
     pub(crate) station: u32,
     pub(crate) form: Form,
+}
+
+impl Pinned<'_> {
+    /// Names it, `feed` being its place.
+    pub(crate) fn log(&self, feed: u32) -> LogId {
+        LogId {
+            feed,
+            number: self.number,
+        }
+    }
 }
 
 impl Feeds {
@@ -139,7 +156,9 @@ impl Feeds {
         Some((Box::new(filtered), reader))
     }
 
-    fn insert(&mut self, feed: Feed) -> u32 {
+    fn insert(&mut self, mut feed: Feed) -> u32 {
+        feed.number = self.made;
+        self.made = self.made.wrapping_add(1);
         u32::try_from(self.feeds.insert(feed))
             .expect("fewer feeds than viewers, and those are counted in 32 bits")
     }
@@ -190,6 +209,7 @@ impl Feeds {
         for (index, feed) in &mut self.feeds {
             pinned.resize_with(index, || None);
             pinned.push(Some(Pinned {
+                number: feed.number,
                 station: feed.station,
                 form: feed.form,
                 guard: feed.reader.pin(),
@@ -212,6 +232,7 @@ impl Feeds {
 impl Feed {
     fn new(station: u32, epoch: &Arc<Epoch>, reader: Reader) -> Self {
         Self {
+            number: 0, // given when it gets its place
             station,
             epoch: Arc::clone(epoch),
             reader,

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod burst;
 mod control;
 mod engine;
 mod feeds;
@@ -24,9 +25,12 @@ mod outgoing;
 mod pacing;
 mod place;
 mod report;
+mod resend;
 mod sends;
 mod stations;
+mod trail;
 mod train;
+mod udp;
 mod viewer;
 mod wheel;
 
@@ -36,4 +40,5 @@ pub use report::{Counters, Reason, Report, ViewerStats};
 pub use sends::{Datagrams, Guards, Outgoing, Sends, Spare};
 pub use stations::{Served, Tuning};
 pub use train::PIECES_MAX;
+pub use udp::UdpLimits;
 pub use viewer::Key;

@@ -8,6 +8,7 @@ use funnel_session::server::{Event, Input, Output, Play};
 use funnel_session::{HResult, Selection};
 
 use crate::engine::Engine;
+use crate::outgoing::Way;
 use crate::pacing::FastStart;
 use crate::report::Report;
 use crate::viewer::{Flight, Media};
@@ -21,9 +22,13 @@ impl Engine {
             };
             match viewer.session.poll_output() {
                 Output::Send(message) => {
-                    viewer.control.push(message, &mut self.buffers);
+                    viewer.control.push(message, Way::Stream, &mut self.buffers);
                 }
-                Output::Datagram(_) => {} // no session has a UDP port yet
+                Output::Datagram(bytes) => {
+                    if viewer.udp.is_some() {
+                        (viewer.control).push(bytes, Way::Datagram, &mut self.buffers);
+                    }
+                }
                 Output::Event(event) => self.on_event(index, event, now),
                 Output::Idle { wake_at } => {
                     self.hot[index as usize].session_wake = wake_at.map(|(at, _)| at);
@@ -41,7 +46,7 @@ impl Engine {
     fn on_event(&mut self, index: u32, event: Event, now: Instant) {
         match event {
             Event::Open(request) => self.on_open(index, request, now),
-            Event::Transport(_) => {}
+            Event::Transport(transport) => self.on_transport(index, transport, now),
             Event::Play(play) => self.on_play(index, &play, now),
             Event::Select(selection) => self.on_select(index, selection),
             Event::StopMedia => self.stop_media(index),
@@ -73,15 +78,18 @@ impl Engine {
         let viewer = &mut self.viewers[index as usize];
         let Some(open) = &viewer.open else { return };
         let station = &self.stations[open.station as usize];
-        let fast_start = FastStart::new(
-            &play.accel,
-            open.epoch.bit_rate,
-            station.served.tuning.train,
-            now,
-        );
-        self.hot[index as usize].play(play, now);
+        let over_udp = viewer.udp.is_some();
+        let make = if over_udp {
+            FastStart::over_udp
+        } else {
+            FastStart::new
+        };
+        let train = station.served.tuning.train;
+        let fast_start = make(&play.accel, open.epoch.bit_rate, train, now);
+        self.hot[index as usize].play(play, over_udp, now);
         viewer.media = Some(Box::new(Media::new(play.selection, fast_start)));
         station.served.channel.viewer_started();
+        self.begin_datagrams(index, play, now);
     }
 
     /// A stream switch while playing: the other log takes over at its next clean point (protocol page §5.15).
@@ -120,7 +128,13 @@ impl Engine {
         }
     }
 
+    /// Ends a run, and everything about it.
     pub(crate) fn stop_media(&mut self, index: u32) {
+        self.forget_sent(index);
+        self.end_run(index);
+    }
+
+    fn end_run(&mut self, index: u32) {
         let viewer = &mut self.viewers[index as usize];
         let Some(media) = viewer.media.take() else {
             return;
@@ -171,7 +185,8 @@ impl Engine {
             self.feed(index, now, Input::MediaDrained);
             // The session may not be streaming any more (a StreamChange pending): there is nothing to send either way.
             if self.viewers.contains(index as usize) {
-                self.stop_media(index);
+                self.hold_sent(index);
+                self.end_run(index);
             }
         }
     }

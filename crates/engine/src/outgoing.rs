@@ -1,9 +1,9 @@
-//! What waits for a socket besides media: messages, and buffers that come back, so that Pings and cut packets need no heap.
+//! What waits for a viewer's sockets besides media: messages, and buffers that come back, so that Pings and cut packets need no heap.
 
 /// Messages of one viewer, each a send of its own. No memory is held while nothing waits.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
-    /// One behind the other, each with its size in front.
+    /// One behind the other, each with its size and way in front.
     bytes: Vec<u8>,
     /// Where the first begins that is not out yet.
     at: usize,
@@ -21,16 +21,25 @@ impl Messages {
         self.bytes.len() - self.at
     }
 
-    pub(crate) fn push(&mut self, message: &[u8], buffers: &mut Buffers) {
+    /// Queues a message behind the others.
+    pub(crate) fn push(&mut self, message: &[u8], way: Way, buffers: &mut Buffers) {
         // A player that never takes the last one must not make the rest pile up.
         if self.at > self.bytes.len() / 2 {
             self.bytes.drain(..self.at);
             self.at = 0;
         }
         buffers.make_room(&mut self.bytes, SIZE_BYTES + message.len());
-        self.bytes
-            .extend_from_slice(&message.len().to_le_bytes()[..]);
+        let word = message.len() << 1 | usize::from(way == Way::Datagram);
+        self.bytes.extend_from_slice(&word.to_le_bytes());
         self.bytes.extend_from_slice(message);
+    }
+
+    /// How the first goes.
+    pub(crate) fn way(&self) -> Way {
+        match self.word() & 1 {
+            0 => Way::Stream,
+            _ => Way::Datagram,
+        }
     }
 
     /// What is left of the first; empty when nothing waits.
@@ -55,6 +64,27 @@ impl Messages {
         true
     }
 
+    /// Forgets those that go as datagrams.
+    pub(crate) fn forget_datagrams(&mut self, buffers: &mut Buffers) {
+        let mut kept = 0;
+        let mut at = self.at;
+        while at < self.bytes.len() {
+            let first = std::mem::replace(&mut self.at, at);
+            let (size, way) = (SIZE_BYTES + self.size(), self.way());
+            self.at = first;
+            if way == Way::Stream {
+                self.bytes.copy_within(at..at + size, kept);
+                kept += size;
+            }
+            at += size;
+        }
+        self.bytes.truncate(kept);
+        self.at = 0;
+        if self.is_empty() {
+            self.clear(buffers);
+        }
+    }
+
     /// Forgets all of them.
     pub(crate) fn clear(&mut self, buffers: &mut Buffers) {
         buffers.give(std::mem::take(&mut self.bytes));
@@ -63,12 +93,26 @@ impl Messages {
 
     /// Size of the first.
     fn size(&self) -> usize {
-        let size = self
+        self.word() >> 1
+    }
+
+    /// What stands in front of the first: its size and, in the lowest bit, its way.
+    fn word(&self) -> usize {
+        let word = self
             .bytes
             .get(self.at..)
             .and_then(|rest| rest.first_chunk());
-        size.map_or(0, |size| usize::from_le_bytes(*size))
+        word.map_or(0, |word| usize::from_le_bytes(*word))
     }
+}
+
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Way {
+    /// On the viewer's connection.
+    Stream,
+    /// As one datagram.
+    Datagram,
 }
 
 /// Empty buffers of one size, for whoever is next.
@@ -131,7 +175,7 @@ mod tests {
         let mut sizes = Vec::new();
         for size in [1usize, 48, 3000, 2, 700] {
             let message: Vec<u8> = (0..size).map(|n| n as u8).collect();
-            messages.push(&message, &mut buffers);
+            messages.push(&message, Way::Stream, &mut buffers);
             sizes.push(message);
             // Takes some of what waits, in pieces of 40 bytes, but never the last.
             while messages.waiting_bytes() > SIZE_BYTES + size {
@@ -154,7 +198,7 @@ mod tests {
         let mut buffers = Buffers::new(8);
         let mut messages = Messages::default();
         for _ in 0..10_000 {
-            messages.push(&[7; 48], &mut buffers);
+            messages.push(&[7; 48], Way::Stream, &mut buffers);
             if messages.waiting_bytes() > 2 * (48 + SIZE_BYTES) {
                 assert!(messages.take(48, &mut buffers));
             }
@@ -163,11 +207,44 @@ mod tests {
     }
 
     #[test]
+    fn datagrams_can_be_forgotten_while_a_message_is_half_taken() {
+        let mut buffers = Buffers::new(8);
+        let mut messages = Messages::default();
+        for (fill, way) in [
+            (1, Way::Datagram),
+            (2, Way::Stream),
+            (3, Way::Datagram),
+            (4, Way::Datagram),
+            (5, Way::Stream),
+        ] {
+            messages.push(&[fill; 100], way, &mut buffers);
+        }
+        assert_eq!(messages.way(), Way::Datagram);
+        messages.take(100, &mut buffers);
+        messages.take(30, &mut buffers);
+        messages.forget_datagrams(&mut buffers);
+        assert_eq!(
+            (messages.way(), messages.first()),
+            (Way::Stream, &[2; 70][..])
+        );
+        messages.take(70, &mut buffers);
+        assert_eq!(
+            (messages.way(), messages.first()),
+            (Way::Stream, &[5; 100][..])
+        );
+        messages.push(&[6; 100], Way::Datagram, &mut buffers);
+        messages.take(100, &mut buffers);
+        messages.forget_datagrams(&mut buffers);
+        assert!(messages.is_empty());
+        assert_eq!(messages.bytes.capacity(), 0);
+    }
+
+    #[test]
     fn usual_buffers_come_back_and_large_ones_do_not() {
         let mut buffers = Buffers::new(8);
         let mut messages = Messages::default();
-        messages.push(&[1; 48], &mut buffers);
-        messages.push(&[2; 5000], &mut buffers); // moves to a large one
+        messages.push(&[1; 48], Way::Stream, &mut buffers);
+        messages.push(&[2; 5000], Way::Stream, &mut buffers); // moves to a large one
         assert_eq!(buffers.spare.len(), 1);
         messages.take(48, &mut buffers);
         messages.take(5000, &mut buffers);

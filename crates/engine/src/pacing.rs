@@ -1,6 +1,6 @@
 //! How fast a viewer's first part comes: as its request allows, then in real time.
 //!
-//! Without a wish the whole fast start goes out at once (TCP bounds itself). With one, a token bucket bounds it until the
+//! Without a wish the whole fast start goes out at once over TCP, which bounds itself. With one, and over UDP always, a token bucket bounds it until the
 //! agreed milliseconds of media are sent; from then on the viewer stays as far behind the live edge as it is
 //! ([`crate::viewer::Hot::delay`]), which is real time. Wishes: MS-MMSP 2.2.4.25, protocol page §5.17.
 
@@ -25,15 +25,36 @@ impl FastStart {
     /// `None` when the request sets no bound. Never slower than the channel needs (`bit_rate`, bit/s).
     pub(crate) fn new(accel: &Accel, bit_rate: u32, train: Duration, now: Instant) -> Option<Self> {
         let wished = [accel.bandwidth, accel.link].into_iter().flatten().min()?;
+        Some(Self::at(wished, accel, bit_rate, train, now))
+    }
+
+    /// Over UDP, where nothing bounds itself: as wished, else three times what the channel sends.
+    pub(crate) fn over_udp(
+        accel: &Accel,
+        bit_rate: u32,
+        train: Duration,
+        now: Instant,
+    ) -> Option<Self> {
+        let wished = [accel.bandwidth, accel.link].into_iter().flatten().min();
+        let rate = wished.unwrap_or(bit_rate.saturating_mul(3));
+        Some(Self::at(rate, accel, bit_rate, train, now))
+    }
+
+    fn at(wished: u32, accel: &Accel, bit_rate: u32, train: Duration, now: Instant) -> Self {
         // Headers tell the media's rate: ASF's own bytes, heads and padding come on top, as much again in the worst case.
         let bytes_per_second = u64::from(wished.max(bit_rate.saturating_mul(2))) / 8;
-        Some(Self {
+        Self {
             bytes_per_second,
             media_ms: accel.duration_ms.map_or(u64::MAX, u64::from),
             from_ms: None,
             filled_at: now,
             credit_bytes: bytes_in(bytes_per_second, train).cast_signed(),
-        })
+        }
+    }
+
+    /// How long `bytes` take at this rate.
+    pub(crate) fn time_of(&self, bytes: u64) -> Duration {
+        Duration::from_millis(bytes.saturating_mul(1000) / self.bytes_per_second.max(1))
     }
 
     /// Bytes that may go out now.

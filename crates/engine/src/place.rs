@@ -50,30 +50,38 @@ pub(crate) fn join(
     };
 }
 
+/// What a visit sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    /// Where the viewer stood before.
+    pub(crate) start: Run,
+    pub(crate) bytes: u64,
+    /// It has all there is to have now.
+    pub(crate) caught_up: bool,
+}
+
 /// Ends the bounded part of the fast start when its media is sent or the viewer has caught up.
 pub(crate) fn pace(
     hot: &mut Hot,
     media: &mut Media,
     guard: &Guard<'_>,
-    start: Run,
-    bytes: u64,
+    sent: Sent,
     now: Instant,
     behind_max: Duration,
 ) {
     let Some(fast_start) = &mut media.fast_start else {
         return;
     };
-    let caught_up = hot.run.cursor >= guard.tail();
     let times = guard
-        .packet(start.cursor)
+        .packet(sent.start.cursor)
         .zip(guard.packet(hot.run.cursor.saturating_sub(1)));
     let progress = match times {
-        Some((first, last)) if bytes > 0 => {
-            fast_start.spend(bytes, first.send_ms(), last.send_ms())
+        Some((first, last)) if sent.bytes > 0 => {
+            fast_start.spend(sent.bytes, first.send_ms(), last.send_ms())
         }
         _ => Progress::Going,
     };
-    if caught_up && guard.tail() > 0 {
+    if sent.caught_up && guard.tail() > 0 {
         media.fast_start = None;
     } else if progress == Progress::Over {
         let behind = guard.packet(hot.run.cursor).map_or(Duration::ZERO, |next| {

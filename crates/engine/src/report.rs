@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use funnel_session::{ClientLog, HResult};
 
+use crate::train::Coupled;
+
 /// One line for the log.
 #[derive(Debug)]
 pub enum Report {
@@ -49,6 +51,20 @@ pub enum Report {
         reason: Reason,
         /// What it got.
         stats: ViewerStats,
+    },
+    /// A channel's packets do not fit one datagram: over UDP each goes out in IP fragments. Once a channel.
+    Fragments {
+        /// The channel.
+        channel: String,
+        /// Size of its packets, bytes.
+        packet_bytes: u32,
+        /// What fits after the 8 bytes in front, bytes.
+        fitting_bytes: u32,
+    },
+    /// The kernel or a device does not cut trains into datagrams: from now on each packet is a send of its own. Once.
+    SegmentationOff {
+        /// What it answered.
+        errno: i32,
     },
 }
 
@@ -115,4 +131,32 @@ pub struct Counters {
     pub faults: u64,
     /// Viewers ended because the part of a packet they still needed was gone.
     pub torn: u64,
+    /// Sends of media over UDP (`datagrams` ÷ this = segmentation achieved).
+    pub datagram_sends: u64,
+    /// Media packets handed to the kernel over UDP, resends not among them.
+    pub datagrams: u64,
+    /// Sends over UDP that were made again, since the socket's buffer was full or the kernel did not cut them.
+    pub datagram_retries: u64,
+    /// Packets, header parts and resends the kernel refused to send over UDP.
+    pub datagrams_lost: u64,
+    /// Viewers whose trains are too large for their way: they get each packet as a send of its own.
+    pub plain_viewers: u64,
+    /// Requests for packets to be sent again, of viewers that are here.
+    pub resend_requests: u64,
+    /// Packets sent again.
+    pub resent: u64,
+    /// Packets asked for that were never sent or are no longer in the log.
+    pub resends_gone: u64,
+    /// Packets asked for beyond what a viewer or this shard may have again.
+    pub resends_refused: u64,
+    /// Datagrams that are no such request, or not from whom they say they are.
+    pub datagrams_invalid: u64,
+}
+
+impl Counters {
+    /// Counts a send of media over UDP.
+    pub(crate) fn count_datagrams(&mut self, coupled: &Coupled) {
+        self.datagram_sends += u64::from(coupled.packets > 0);
+        self.datagrams += u64::from(coupled.packets);
+    }
 }

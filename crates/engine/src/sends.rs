@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use crate::burst::{Place, couple_burst};
 use crate::feeds::Pinned;
-use crate::place::{join, pace};
+use crate::outgoing::Way;
+use crate::place::{Sent, join, pace};
 use crate::report::Counters;
 use crate::stations::Station;
 use crate::train::{self, Bounds, Pieces};
-use crate::viewer::{Flight, Hot, Key, SteadyTrain, Train, UNJOINED, Viewer};
+use crate::viewer::{Carriage, Flight, Hot, Key, SteadyTrain, Train, UNJOINED, Viewer};
 use crate::wheel::Wheel;
 
 /// The logs as pinned for one turn.
@@ -38,7 +40,7 @@ impl Guards<'_> {
         )
     }
 
-    fn get(&self, feed: u32) -> Option<&Pinned<'_>> {
+    pub(crate) fn get(&self, feed: u32) -> Option<&Pinned<'_>> {
         self.pinned.get(feed as usize)?.as_ref()
     }
 }
@@ -63,6 +65,14 @@ pub struct Datagrams {
     pub segment_bytes: Option<u16>,
 }
 
+/// One viewer's send in the making.
+pub(crate) struct Draft<'d> {
+    /// Room for heads and messages.
+    pub(crate) arena: &'d mut [u8],
+    pub(crate) pieces: Pieces<'d>,
+    pub(crate) datagrams: Option<Datagrams>,
+}
+
 /// The viewers due in one turn.
 pub struct Sends<'e> {
     pub(crate) viewers: &'e mut Slab<Viewer>,
@@ -77,6 +87,8 @@ pub struct Sends<'e> {
     pub(crate) now: Instant,
     pub(crate) sends_max: usize,
     pub(crate) visit_bytes_max: u64,
+    /// The kernel cuts trains into datagrams.
+    pub(crate) segments: bool,
 }
 
 impl Sends<'_> {
@@ -93,27 +105,31 @@ impl Sends<'_> {
         arena: &'d mut [u8],
         mut send: impl FnMut(Outgoing<'_, 'd>),
     ) {
-        let mut arena = arena;
-        let mut pieces = Pieces::new();
+        let mut draft = Draft {
+            arena,
+            pieces: Pieces::new(),
+            datagrams: None,
+        };
         let mut sends = 0;
         for position in 0..self.visits.len() {
             let index = self.visits[position];
-            if sends >= self.sends_max || arena.len() < ARENA_RESERVE {
+            if sends >= self.sends_max || draft.arena.len() < ARENA_RESERVE {
                 self.postpone(position);
                 break;
             }
-            pieces.clear();
-            if !self.couple_steady(index, guards, &mut arena, &mut pieces) {
-                self.couple_other(index, guards, &mut arena, &mut pieces);
+            draft.pieces.clear();
+            draft.datagrams = None;
+            if !self.couple_steady(index, guards, &mut draft) {
+                self.couple_other(index, guards, &mut draft);
             }
-            if !pieces.is_empty() {
+            if !draft.pieces.is_empty() {
                 sends += 1;
                 self.counters.sends += 1;
                 let generation = self.hot[index as usize].generation;
                 send(Outgoing {
                     key: Key { index, generation },
-                    datagrams: None,
-                    pieces: &pieces,
+                    datagrams: draft.datagrams,
+                    pieces: &draft.pieces,
                 });
             }
         }
@@ -127,17 +143,20 @@ impl Sends<'_> {
         &mut self,
         index: u32,
         guards: &'d Guards<'_>,
-        arena: &mut &'d mut [u8],
-        pieces: &mut Pieces<'d>,
+        draft: &mut Draft<'d>,
     ) -> bool {
         let hot = &mut self.hot[index as usize];
-        let Some(pinned) = hot.feed.and_then(|feed| guards.get(feed)) else {
+        let Some((feed, pinned)) = hot.feed.and_then(|feed| Some((feed, guards.get(feed)?))) else {
             return false;
         };
         let station = &self.stations[pinned.station as usize];
         let over = pinned.guard.ended() || station.is_lost();
         if !hot.steady || hot.run.cursor < pinned.guard.head() || over {
             return false;
+        }
+        if hot.carriage == Carriage::Datagrams {
+            self.couple_steady_burst(index, pinned.log(feed), pinned, draft);
+            return true;
         }
         hot.next_visit = train_after(hot.next_visit, station.served.tuning.train, self.now);
         let start = hot.run;
@@ -147,6 +166,7 @@ impl Sends<'_> {
             bytes_max: self.visit_bytes_max,
             published_until: hot.published_until(self.now),
         };
+        let Draft { arena, pieces, .. } = draft;
         let coupled = train::couple(&pinned.guard, form, bounds, &mut hot.run, arena, pieces);
         if coupled.packets > 0 {
             self.counters.steady_sends += 1;
@@ -162,22 +182,18 @@ impl Sends<'_> {
     }
 
     /// What a viewer is sent whose visit needs all of it.
-    fn couple_other<'d>(
-        &mut self,
-        index: u32,
-        guards: &'d Guards<'_>,
-        arena: &mut &'d mut [u8],
-        pieces: &mut Pieces<'d>,
-    ) {
+    fn couple_other<'d>(&mut self, index: u32, guards: &'d Guards<'_>, draft: &mut Draft<'d>) {
         let Some(viewer) = self.viewers.get_mut(index as usize) else {
             return;
         };
         let hot = &mut self.hot[index as usize];
         hot.steady = false;
-        if viewer.has_urgent() {
-            couple_urgent(hot, viewer, arena, pieces);
-        } else {
-            self.couple_media(index, guards, arena, pieces);
+        couple_urgent(hot, viewer, draft);
+        if draft.pieces.is_empty() {
+            self.couple_resend(index, guards, draft);
+        }
+        if draft.pieces.is_empty() && self.hot[index as usize].next_visit <= self.now {
+            self.couple_media(index, guards, draft);
         }
         let (hot, viewer) = (&mut self.hot[index as usize], &self.viewers[index as usize]);
         hot.steady = viewer.is_steady(hot);
@@ -187,13 +203,7 @@ impl Sends<'_> {
     }
 
     /// Media for one viewer, and everything that belongs to its place in the log: joining, jumping, switching, the end.
-    fn couple_media<'d>(
-        &mut self,
-        index: u32,
-        guards: &'d Guards<'_>,
-        arena: &mut &'d mut [u8],
-        pieces: &mut Pieces<'d>,
-    ) {
+    fn couple_media<'d>(&mut self, index: u32, guards: &'d Guards<'_>, draft: &mut Draft<'d>) {
         let hot = &mut self.hot[index as usize];
         let viewer = &mut self.viewers[index as usize];
         let Some(media) = viewer.media.as_deref_mut() else {
@@ -284,7 +294,24 @@ impl Sends<'_> {
                 published_until: hot.published_until(self.now),
             };
             let start = hot.run;
-            let coupled = train::couple(&pinned.guard, form, bounds, &mut hot.run, arena, pieces);
+            let coupled = if let (Carriage::Datagrams, Some(udp)) = (hot.carriage, &mut viewer.udp)
+            {
+                let place = Place {
+                    log: pinned.log(feed),
+                    now: self.now,
+                    segments: self.segments,
+                    tuning,
+                };
+                let fast_start = media.fast_start.as_ref();
+                couple_burst(&pinned.guard, bounds, place, hot, udp, fast_start, draft)
+            } else {
+                let Draft { arena, pieces, .. } = draft;
+                train::couple(&pinned.guard, form, bounds, &mut hot.run, arena, pieces)
+            };
+            let datagrams = hot.carriage == Carriage::Datagrams;
+            if datagrams {
+                self.counters.count_datagrams(&coupled);
+            }
             if coupled.packets > 0 {
                 let train = Train {
                     feed,
@@ -293,21 +320,26 @@ impl Sends<'_> {
                     form,
                     bytes: coupled.bytes,
                     packets: coupled.packets,
+                    datagrams,
                     stopped: false,
                 };
                 viewer.train = Some(train);
                 hot.flight = Flight::Noted;
             }
-            pace(
-                hot,
-                media,
-                &pinned.guard,
+            // Over UDP what is there may not be due: who has all that is due has caught up.
+            let caught_up = if datagrams {
+                !coupled.more && !switches
+            } else {
+                hot.run.cursor >= pinned.guard.tail()
+            };
+            let sent = Sent {
                 start,
-                coupled.bytes as u64,
-                self.now,
-                tuning.fast_start,
-            );
-            if coupled.more && media.fast_start.is_none() || switches && hot.run.cursor == end {
+                bytes: coupled.bytes as u64,
+                caught_up,
+            };
+            pace(hot, media, &pinned.guard, sent, self.now, tuning.fast_start);
+            let goes_on = coupled.more && media.fast_start.is_none() && !datagrams;
+            if goes_on || switches && hot.run.cursor == end {
                 hot.next_visit = self.now; // the kernel's answer brings the viewer back at once
             }
         }
@@ -334,29 +366,36 @@ impl Sends<'_> {
     }
 }
 
-/// The rest of a cut packet, or the first message: copied, since neither is media.
-fn couple_urgent<'d>(
-    hot: &mut Hot,
-    viewer: &Viewer,
-    arena: &mut &'d mut [u8],
-    pieces: &mut Pieces<'d>,
-) {
-    let rest = if viewer.cut.is_empty() {
-        hot.flight = Flight::Control;
-        viewer.control.first()
-    } else {
+/// The rest of a cut packet, or the first message, if there is any: copied, since neither is media.
+fn couple_urgent(hot: &mut Hot, viewer: &mut Viewer, draft: &mut Draft<'_>) {
+    if let Some(udp) = &mut viewer.udp {
+        udp.refused_until = None;
+    }
+    let rest = if !viewer.cut.is_empty() {
         hot.flight = Flight::Cut;
         viewer.cut.get(viewer.cut_sent..).unwrap_or_default()
+    } else if viewer.control.is_empty() {
+        return;
+    } else {
+        hot.flight = Flight::Control;
+        if let (Way::Datagram, Some(udp)) = (viewer.control.way(), &viewer.udp) {
+            hot.flight = Flight::Datagram;
+            draft.datagrams = Some(Datagrams {
+                to: udp.to,
+                segment_bytes: None,
+            });
+        }
+        viewer.control.first()
     };
-    let (copy, left) = std::mem::take(arena).split_at_mut(rest.len());
-    *arena = left;
+    let (copy, left) = std::mem::take(&mut draft.arena).split_at_mut(rest.len());
+    draft.arena = left;
     copy.copy_from_slice(rest);
-    pieces.push(copy);
+    draft.pieces.push(copy);
 }
 
 /// A train after the last visit.
 #[inline]
-fn train_after(visit: Instant, train: Duration, now: Instant) -> Instant {
+pub(crate) fn train_after(visit: Instant, train: Duration, now: Instant) -> Instant {
     let next = visit + train;
     if next > now {
         return next;

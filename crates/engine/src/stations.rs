@@ -31,6 +31,8 @@ pub struct Tuning {
     pub retain: Duration,
     /// Ceiling of each filtered log.
     pub log_bytes_max: u64,
+    /// Packets a viewer over UDP gets at once at most; the next follow 5 ms later.
+    pub udp_burst_packets: u16,
 }
 
 impl Default for Tuning {
@@ -42,6 +44,7 @@ impl Default for Tuning {
             open_wait: Duration::from_secs(5),
             retain: Duration::from_secs(30),
             log_bytes_max: 64 << 20,
+            udp_burst_packets: 16,
         }
     }
 }
@@ -54,6 +57,8 @@ pub(crate) struct Station {
     pub(crate) snapshot: Snapshot,
     /// Viewers here that have it open or wait for it.
     pub(crate) members: u32,
+    /// It was reported that its packets do not fit a datagram.
+    pub(crate) told_of_fragments: bool,
 }
 
 /// What to answer to a viewer who asks for a channel.
@@ -72,6 +77,7 @@ impl Station {
             version,
             snapshot,
             members: 0,
+            told_of_fragments: false,
         }
     }
 

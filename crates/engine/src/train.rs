@@ -24,7 +24,7 @@ pub(crate) struct Bounds {
     pub(crate) end: u64,
     /// Bytes after which no further packet is taken.
     pub(crate) bytes_max: u64,
-    /// Only packets published until then.
+    /// Only packets published until then; over UDP, due until then.
     pub(crate) published_until: Option<Instant>,
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn couple<'d>(
 
 /// The packet at `run.cursor` for this viewer, and where the viewer stands behind it. An empty body is skipped.
 #[inline]
-fn step<'g>(packet: &Packet<'g>, form: Form, run: Run) -> (&'g [u8], Run) {
+pub(crate) fn step<'g>(packet: &Packet<'g>, form: Form, run: Run) -> (&'g [u8], Run) {
     // A second clean point ends the joining: from there on the joiners' forms are for those who join there.
     let joining = run
         .joined_at
@@ -100,7 +100,7 @@ fn step<'g>(packet: &Packet<'g>, form: Form, run: Run) -> (&'g [u8], Run) {
 
 /// Writes the head of the packet at `run` and returns its size.
 #[inline]
-fn write_head(run: &Run, body_bytes: usize, out: &mut [u8]) -> usize {
+pub(crate) fn write_head(run: &Run, body_bytes: usize, out: &mut [u8]) -> usize {
     let Ok(out) = out.try_into() else { return 0 };
     // Players see the low 32 bits of a live packet's number (protocol page §3.1).
     run.framing

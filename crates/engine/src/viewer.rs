@@ -18,6 +18,7 @@ use crate::outgoing::Messages;
 use crate::pacing::FastStart;
 use crate::report::{Counters, ViewerStats};
 use crate::train::Coupled;
+use crate::udp::Udp;
 
 /// Names a connection. The index is below `viewers_max` and reused; the generation is not.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -55,11 +56,21 @@ pub(crate) struct Hot {
     pub(crate) queued: bool,
     /// Nothing but the next train is to be done: until the session's deadline no visit needs the [`Viewer`].
     pub(crate) steady: bool,
-    /// Never send it stripped packets.
-    pub(crate) keep_padding: bool,
+    pub(crate) carriage: Carriage,
 }
 
 const _: () = assert!(size_of::<Hot>() == 128);
+
+/// How a viewer's media travels. Stands still during a run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Carriage {
+    /// Over its connection, in the form its log's viewers take.
+    Stream,
+    /// The same, but never stripped packets.
+    PaddedStream,
+    /// As datagrams, never stripped either: trains are cut into equal sizes.
+    Datagrams,
+}
 
 /// What the engine knows about a connection besides. Parts that are rare are behind pointers: see the size below.
 #[derive(Debug)]
@@ -71,6 +82,8 @@ pub(crate) struct Viewer {
     /// Rest of a packet the kernel took a part of; goes before everything else.
     pub(crate) cut: Vec<u8>,
     pub(crate) cut_sent: usize,
+    /// What it needs while its media goes over UDP.
+    pub(crate) udp: Option<Box<Udp>>,
     /// The train in flight, when it is [`Flight::Noted`].
     pub(crate) train: Option<Train>,
     /// Since when the socket takes nothing.
@@ -161,6 +174,10 @@ pub(crate) enum Flight {
     None,
     Cut,
     Control,
+    /// A message of the queue that goes over UDP: a part of a header.
+    Datagram,
+    /// A packet it had before. Nothing depends on the kernel's answer.
+    Resend,
     /// A train that ends where the viewer stands now, in its present log.
     Steady(SteadyTrain),
     /// Any other train: [`Viewer::train`].
@@ -200,6 +217,8 @@ pub(crate) struct Train {
     pub(crate) form: Form,
     pub(crate) bytes: usize,
     pub(crate) packets: u32,
+    /// It went over UDP.
+    pub(crate) datagrams: bool,
     /// Its run was stopped while the kernel had it.
     pub(crate) stopped: bool,
 }
@@ -225,12 +244,12 @@ impl Hot {
             taken: true,
             queued: false,
             steady: false,
-            keep_padding: false,
+            carriage: Carriage::Stream,
         }
     }
 
     /// Begins a run of media.
-    pub(crate) fn play(&mut self, play: &Play, now: Instant) {
+    pub(crate) fn play(&mut self, play: &Play, over_udp: bool, now: Instant) {
         self.run = Run {
             framing: play.framing,
             cursor: UNJOINED,
@@ -240,7 +259,11 @@ impl Hot {
         self.feed = None;
         self.next_visit = now;
         self.delay_ms = 0;
-        self.keep_padding = play.keep_padding;
+        self.carriage = match (over_udp, play.keep_padding) {
+            (true, _) => Carriage::Datagrams,
+            (false, true) => Carriage::PaddedStream,
+            (false, false) => Carriage::Stream,
+        };
     }
 
     /// How far behind the live edge it stays.
@@ -255,7 +278,10 @@ impl Hot {
 
     /// The form it takes of a log whose viewers take `form`.
     pub(crate) fn form(&self, form: Form) -> Form {
-        if self.keep_padding { Form::Full } else { form }
+        match self.carriage {
+            Carriage::Stream => form,
+            Carriage::PaddedStream | Carriage::Datagrams => Form::Full,
+        }
     }
 
     /// The steady train in flight at its full length; `None` when something else is.
@@ -274,6 +300,7 @@ impl Hot {
             form: train.form,
             bytes: train.bytes as usize,
             packets: u32::from(train.packets),
+            datagrams: self.carriage == Carriage::Datagrams,
             stopped: false,
         })
     }
@@ -301,6 +328,7 @@ impl Viewer {
             control: Messages::default(),
             cut: Vec::new(),
             cut_sent: 0,
+            udp: None,
             train: None,
             blocked: None,
             opening: None,
@@ -313,7 +341,8 @@ impl Viewer {
 
     /// Whether anything but media waits for the socket.
     pub(crate) fn has_urgent(&self) -> bool {
-        !self.cut.is_empty() || !self.control.is_empty()
+        let again = |udp: &Udp| !udp.resends.is_empty();
+        !self.cut.is_empty() || !self.control.is_empty() || self.udp.as_deref().is_some_and(again)
     }
 
     /// Bytes that wait for the socket, media in the log not among them.
@@ -350,7 +379,11 @@ impl Viewer {
 
     /// Whether a send may be made now, and of what.
     pub(crate) fn may_send(&self, hot: &Hot, now: Instant) -> bool {
-        if self.blocked.is_some() || hot.flight != Flight::None {
+        let refused = |udp: &Udp| udp.refused_until.is_some_and(|until| until > now);
+        if self.blocked.is_some()
+            || hot.flight != Flight::None
+            || self.udp.as_deref().is_some_and(refused)
+        {
             return false;
         }
         self.has_urgent()
@@ -370,7 +403,8 @@ impl Viewer {
         let lag = self.blocked.and_then(|since| Some(since + lag_disconnect?));
         let opening = self.opening.as_ref().map(|opening| opening.until);
         let closing = self.closing.map(|(_, until)| until);
-        [hot.session_wake, media, lag, opening, closing]
+        let refused = self.udp.as_ref().and_then(|udp| udp.refused_until);
+        [hot.session_wake, media, lag, opening, closing, refused]
             .into_iter()
             .flatten()
             .min()

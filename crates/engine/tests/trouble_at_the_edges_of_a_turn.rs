@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use funnel_channel::{Air, Channel, ChannelOptions, EpochSpec, LogConfig, Start};
-use funnel_engine::{Admission, AdmissionLimits, Engine, EngineConfig, Served, Tuning};
+use funnel_engine::{Admission, AdmissionLimits, Engine, EngineConfig, Served, Tuning, UdpLimits};
 use funnel_session::server::Settings;
 
 use common::{Desk, sum};
@@ -135,6 +135,9 @@ fn a_play_lost_on_a_show_that_was_just_ending_is_made_again() {
         selections_max: 16,
         sends_max: 16,
         visit_bytes_max: 256 << 10,
+        shard: 0,
+        shards: 1,
+        udp: UdpLimits::default(),
     };
     desk.engine = Engine::new(config, desk.now);
     desk.join(Manner::LIBMMS);

@@ -54,6 +54,25 @@ impl Reporter {
                         info!(shard = self.shard, %peer, agent, wanted = %shorten(&wanted), %hr, "viewer refused");
                     }
                 }
+                Report::Fragments {
+                    channel,
+                    packet_bytes,
+                    fitting_bytes,
+                } => warn!(
+                    shard = self.shard,
+                    channel,
+                    packet_bytes,
+                    fitting_bytes,
+                    "packets larger than a datagram: over UDP they travel as IP fragments, and one lost fragment loses the packet; let the encoder make smaller ones"
+                ),
+                Report::SegmentationOff { errno } => {
+                    let error = std::io::Error::from_raw_os_error(errno);
+                    warn!(
+                        shard = self.shard,
+                        %error,
+                        "the kernel or a network device does not cut trains into datagrams (UDP_SEGMENT): over UDP each packet is sent alone from now on, which costs several times the CPU"
+                    );
+                }
                 Report::Left {
                     peer,
                     agent,
@@ -94,6 +113,7 @@ impl Reporter {
             lag_closed,
             refused,
             faults,
+            datagrams,
             ..
         } = counters;
         if *accepted > 0 {
@@ -111,6 +131,39 @@ impl Reporter {
                 "totals"
             );
         }
+        if *datagrams > 0 || counters.datagrams_invalid > 0 {
+            self.finish_udp(counters);
+        }
+    }
+
+    fn finish_udp(&self, counters: &Counters) {
+        let Counters {
+            datagrams,
+            datagram_sends,
+            datagram_retries,
+            datagrams_lost,
+            plain_viewers,
+            resend_requests,
+            resent,
+            resends_gone,
+            resends_refused,
+            datagrams_invalid,
+            ..
+        } = counters;
+        info!(
+            shard = self.shard,
+            datagrams,
+            datagram_sends,
+            datagram_retries,
+            datagrams_lost,
+            plain_viewers,
+            resend_requests,
+            resent,
+            resends_gone,
+            resends_refused,
+            datagrams_invalid,
+            "totals over UDP"
+        );
     }
 
     fn left(

@@ -197,6 +197,7 @@ fn tuning_of(channel: &ChannelConfig) -> Tuning {
         open_wait: seconds(channel.open_wait_seconds),
         retain: seconds(channel.log_seconds),
         log_bytes_max: channel.log_bytes_max,
+        udp_burst_packets: channel.udp_burst_packets,
     }
 }
 

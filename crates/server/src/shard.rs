@@ -12,7 +12,7 @@ use std::time::Instant;
 use crossbeam::channel::bounded;
 use funnel_channel::Channel;
 use funnel_control::directory::Directory;
-use funnel_engine::{Action, Admission, Engine, EngineConfig, Key};
+use funnel_engine::{Action, Admission, Engine, EngineConfig, Key, UdpLimits};
 use funnel_session::server::Settings;
 use funnel_uring::{Completion, Doorbell, File, Ops, Ring, RingConfig, RingError};
 
@@ -169,6 +169,9 @@ impl Worker {
             selections_max: services.selections_max,
             sends_max: SENDS_PER_TURN as usize,
             visit_bytes_max: VISIT_BYTES_MAX,
+            shard: 0,
+            shards: 1,
+            udp: UdpLimits::default(),
             lookup: Box::new(move |name| {
                 services
                     .directory

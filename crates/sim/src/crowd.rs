@@ -58,6 +58,7 @@ pub fn programme(seed: u64, length: Duration) -> Vec<(Schedule, Tuning)> {
         open_wait: rng.millis(500, 5000),
         retain: Duration::from_secs(20),
         log_bytes_max: 1 << 22,
+        udp_burst_packets: 16,
     };
     let channels = [
         ("news", Start::Always, vec![begin(&video)]),

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use funnel_engine::{
     Action, Admission, AdmissionLimits, Engine, EngineConfig, Key, Report, Served, Tuning,
+    UdpLimits,
 };
 use funnel_session::server::Settings;
 
@@ -171,6 +172,9 @@ impl World {
                 selections_max: 16,
                 sends_max: 256,
                 visit_bytes_max: 256 << 10,
+                shard: 0,
+                shards: 1,
+                udp: UdpLimits::default(),
             },
             start,
         );

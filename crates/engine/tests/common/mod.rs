@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use funnel_channel::Start;
 use funnel_engine::{
-    Action, Admission, AdmissionLimits, Engine, EngineConfig, Key, Served, Tuning,
+    Action, Admission, AdmissionLimits, Engine, EngineConfig, Key, Served, Tuning, UdpLimits,
 };
 use funnel_session::client::Manner;
 use funnel_session::server::Settings;
@@ -46,6 +46,9 @@ impl Desk {
             selections_max: 16,
             sends_max: 1024,
             visit_bytes_max: 256 << 10,
+            shard: 0,
+            shards: 1,
+            udp: UdpLimits::default(),
         };
         Self {
             engine: Engine::new(config, now),

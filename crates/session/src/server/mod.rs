@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use funnel_asf::Selection;
 use funnel_wire::mms::{ClientLog, HResult};
 
-pub use funnel_wire::mms::Transport;
+pub use funnel_wire::mms::{ResendRequest, Transport};
 
 pub use framing::Framing;
 pub use player::Player;

@@ -124,6 +124,9 @@ pub(super) struct Deferred {
 }
 
 impl Session {
+    /// By which resend requests name the file: the low 16 bits of its id (§4.4).
+    pub const SOURCE_ID: u16 = OPEN_FILE_ID as u16;
+
     /// A connection was accepted. `random` must be unpredictable: it becomes the client id in resend requests.
     pub fn new(settings: Arc<Settings>, random: u64, now: Instant) -> Self {
         let handshake_until = now + settings.handshake;

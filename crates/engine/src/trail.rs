@@ -1,0 +1,192 @@
+//! What a viewer's sequence numbers meant: where in which log the packet of a number lies, so that it can be sent again.
+//!
+//! A sequence number counts the packets a viewer got, a cursor the packets of a log. Joins, jumps, switches and packets
+//! that are not for the viewer bend the line between the two, so each straight piece has a mark where it begins. In a
+//! whole log nearly always one mark serves for ever; where packets are left out, marks stand close together and the way
+//! from a mark to the packet is walked, by the same steps as the first time.
+
+use arrayvec::ArrayVec;
+
+use crate::viewer::Run;
+
+/// Names a log this shard reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct LogId {
+    /// Place in the table of feeds.
+    pub(crate) feed: u32,
+    /// Tells it from those that had the place before.
+    pub(crate) number: u32,
+}
+
+/// The marks of one viewer.
+#[derive(Debug, Default)]
+pub(crate) struct Trail {
+    marks: ArrayVec<Mark, MARKS_MAX>,
+    /// Where the last train ended.
+    end: Option<(LogId, Run)>,
+}
+
+/// Where a piece of the way begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Mark {
+    pub(crate) log: LogId,
+    pub(crate) run: Run,
+    /// First sequence number that is not of this piece.
+    until: u32,
+    /// No packet of the log is left out, and all are sent in their usual form.
+    straight: bool,
+}
+
+impl Trail {
+    /// Notes a train that leaves: where the viewer stood before and stands behind it.
+    pub(crate) fn note(&mut self, log: LogId, start: Run, end: Run) {
+        let packets = end.sequence.wrapping_sub(start.sequence);
+        let straight = start.joined_at.is_none() && end.cursor - start.cursor == u64::from(packets);
+        let goes_on = self.end == Some((log, start));
+        self.end = Some((log, end));
+        if let Some(last) = self.marks.last_mut().filter(|_| goes_on) {
+            let near = start.sequence.wrapping_sub(last.run.sequence) < STRIDE;
+            if if last.straight { straight } else { near } {
+                last.until = end.sequence;
+                return;
+            }
+        }
+        if self.marks.is_full() {
+            self.marks.remove(0);
+        }
+        self.marks.push(Mark {
+            log,
+            run: start,
+            until: end.sequence,
+            straight,
+        });
+    }
+
+    /// The last train, which began at `start`, did not leave after all.
+    pub(crate) fn take_back(&mut self, start: Run) {
+        if let (Some(last), Some((_, end))) = (self.marks.last_mut(), &mut self.end) {
+            last.until = start.sequence;
+            *end = start;
+        }
+    }
+
+    /// The mark before the packet with this number.
+    pub(crate) fn find(&self, sequence: u32) -> Option<&Mark> {
+        self.marks.iter().rev().find(|mark| {
+            let begin = mark.run.sequence;
+            sequence.wrapping_sub(begin) < mark.until.wrapping_sub(begin)
+        })
+    }
+
+    /// Forgets all of it.
+    pub(crate) fn clear(&mut self) {
+        self.marks.clear();
+        self.end = None;
+    }
+}
+
+impl Mark {
+    /// Where the packet with this number lies, or a place before it from which to walk there.
+    pub(crate) fn nearest(&self, sequence: u32) -> Run {
+        if !self.straight {
+            return self.run;
+        }
+        Run {
+            cursor: self.run.cursor + u64::from(sequence.wrapping_sub(self.run.sequence)),
+            sequence,
+            ..self.run
+        }
+    }
+}
+
+/// Marks per viewer: with packets left out all the time, at least `MARKS_MAX / 2 * STRIDE` packets back. A player sees 8
+/// bits of the numbers, so it cannot name packets further back than 256 (protocol page §4.4).
+const MARKS_MAX: usize = 12;
+/// Sequence numbers from one mark to the next on a way that is walked.
+const STRIDE: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use funnel_session::server::Framing;
+
+    use super::*;
+
+    const LOG: LogId = LogId { feed: 3, number: 9 };
+
+    fn run(cursor: u64, sequence: u32, joined_at: Option<u64>) -> Run {
+        Run {
+            framing: Framing::default(),
+            cursor,
+            sequence,
+            joined_at,
+        }
+    }
+
+    #[test]
+    fn a_straight_way_needs_one_mark_for_ever() {
+        let mut trail = Trail::default();
+        let mut at = run(5000, u32::MAX - 20, None); // the numbers wrap on the way
+        for _ in 0..1000 {
+            let end = run(at.cursor + 5, at.sequence.wrapping_add(5), None);
+            trail.note(LOG, at, end);
+            at = end;
+        }
+        assert_eq!(trail.marks.len(), 1);
+        for back in [1, 7, 4999, 5000] {
+            let sequence = at.sequence.wrapping_sub(back);
+            let mark = trail.find(sequence).expect("it was sent");
+            assert_eq!(
+                mark.nearest(sequence),
+                run(at.cursor - u64::from(back), sequence, None)
+            );
+        }
+        assert!(trail.find(at.sequence).is_none(), "not sent yet");
+        assert!(trail.find(at.sequence.wrapping_sub(5001)).is_none());
+    }
+
+    #[test]
+    fn bends_have_marks_and_gaps_between_runs_belong_to_nobody() {
+        let mut trail = Trail::default();
+        trail.note(LOG, run(100, 0, Some(100)), run(104, 4, None)); // joins
+        trail.note(LOG, run(104, 4, None), run(110, 10, None)); // straight from here
+        trail.note(LOG, run(110, 10, None), run(118, 14, None)); // leaves some out
+        trail.note(LOG, run(118, 14, None), run(120, 16, None)); // still walked
+        trail.note(LOG, run(300, 16, None), run(301, 17, None)); // jumped
+        trail.note(LOG, run(301, 256, None), run(303, 258, None)); // another run
+        let found = |sequence| trail.find(sequence).map(|mark| mark.nearest(sequence));
+        assert_eq!(found(2), Some(run(100, 0, Some(100))));
+        assert_eq!(found(7), Some(run(107, 7, None)));
+        assert_eq!(found(13), Some(run(110, 10, None)));
+        assert_eq!(found(15), Some(run(110, 10, None)));
+        assert_eq!(found(16), Some(run(300, 16, None)));
+        assert_eq!(found(17), None);
+        assert_eq!(found(255), None);
+        assert_eq!(found(257), Some(run(302, 257, None)));
+    }
+
+    #[test]
+    fn what_was_taken_back_is_not_found_until_it_is_sent() {
+        let mut trail = Trail::default();
+        trail.note(LOG, run(0, 0, None), run(5, 5, None));
+        trail.note(LOG, run(5, 5, None), run(10, 10, None));
+        trail.take_back(run(5, 5, None));
+        assert!(trail.find(4).is_some());
+        assert!(trail.find(5).is_none());
+        trail.note(LOG, run(5, 5, None), run(8, 8, None));
+        assert_eq!(trail.marks.len(), 1);
+        assert!(trail.find(7).is_some());
+        assert!(trail.find(8).is_none());
+    }
+
+    #[test]
+    fn old_marks_make_room() {
+        let mut trail = Trail::default();
+        for n in 0..1000 {
+            let cursor = u64::from(n) * 10; // a packet in ten
+            trail.note(LOG, run(cursor, n, None), run(cursor + 10, n + 1, None));
+        }
+        assert!(trail.find(999).is_some());
+        assert!(trail.find(1000 - 256).is_some());
+        assert!(trail.find(0).is_none());
+    }
+}
