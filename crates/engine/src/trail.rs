@@ -148,18 +148,20 @@ mod tests {
     fn bends_have_marks_and_gaps_between_runs_belong_to_nobody() {
         let mut trail = Trail::default();
         trail.note(LOG, run(100, 0, Some(100)), run(104, 4, None)); // joins
-        trail.note(LOG, run(104, 4, None), run(110, 10, None)); // straight from here
-        trail.note(LOG, run(110, 10, None), run(118, 14, None)); // leaves some out
-        trail.note(LOG, run(118, 14, None), run(120, 16, None)); // still walked
-        trail.note(LOG, run(300, 16, None), run(301, 17, None)); // jumped
+        trail.note(LOG, run(104, 4, None), run(170, 70, None)); // still walked
+        trail.note(LOG, run(170, 70, None), run(180, 80, None)); // straight from here
+        trail.note(LOG, run(180, 80, None), run(188, 84, None)); // leaves some out
+        trail.note(LOG, run(188, 84, None), run(190, 86, None)); // still walked
+        trail.note(LOG, run(300, 86, None), run(301, 87, None)); // jumped
         trail.note(LOG, run(301, 256, None), run(303, 258, None)); // another run
         let found = |sequence| trail.find(sequence).map(|mark| mark.nearest(sequence));
         assert_eq!(found(2), Some(run(100, 0, Some(100))));
-        assert_eq!(found(7), Some(run(107, 7, None)));
-        assert_eq!(found(13), Some(run(110, 10, None)));
-        assert_eq!(found(15), Some(run(110, 10, None)));
-        assert_eq!(found(16), Some(run(300, 16, None)));
-        assert_eq!(found(17), None);
+        assert_eq!(found(69), Some(run(100, 0, Some(100))));
+        assert_eq!(found(77), Some(run(177, 77, None)));
+        assert_eq!(found(83), Some(run(180, 80, None)));
+        assert_eq!(found(85), Some(run(180, 80, None)));
+        assert_eq!(found(86), Some(run(300, 86, None)));
+        assert_eq!(found(87), None);
         assert_eq!(found(255), None);
         assert_eq!(found(257), Some(run(302, 257, None)));
     }
