@@ -19,6 +19,7 @@ mod burst;
 mod control;
 mod engine;
 mod feeds;
+mod groups;
 mod media;
 mod opening;
 mod outgoing;
@@ -36,6 +37,9 @@ mod wheel;
 
 pub use admission::{Admission, AdmissionLimits, Permit};
 pub use engine::{Action, Engine, EngineConfig, Lookup};
+pub use groups::{
+    GroupCounters, GroupGuards, GroupPlan, GroupReport, GroupSend, GroupSends, GroupSpare, Groups,
+};
 pub use report::{Counters, Reason, Report, ViewerStats};
 pub use sends::{Datagrams, Guards, Outgoing, Sends, Spare};
 pub use stations::{Served, Tuning};
