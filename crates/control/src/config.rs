@@ -8,6 +8,7 @@
 mod amount;
 mod channel;
 mod fault;
+mod multicast;
 mod read;
 mod schema;
 mod text;
@@ -36,6 +37,8 @@ pub struct Config {
     pub listen: Listen,
     /// `[channels.NAME]`, in the order of the file.
     pub channels: Vec<ChannelConfig>,
+    /// `[multicast]`
+    pub multicast: Multicast,
     /// `[limits]`
     pub limits: Limits,
     /// `[log]`
@@ -57,6 +60,7 @@ impl Config {
             server: Server::default(),
             listen: Listen::default(),
             channels: Vec::new(),
+            multicast: Multicast::default(),
             limits: Limits::default(),
             log: Log::default(),
         }
@@ -115,6 +119,8 @@ pub struct ChannelConfig {
     pub title: Option<String>,
     /// Shown by players in place of the source's own author.
     pub author: Option<String>,
+    /// Sent to a multicast group as well.
+    pub multicast: Option<ChannelMulticast>,
     /// See [`Defaults::train_ms`].
     pub train_ms: u32,
     /// See [`Defaults::udp_burst_packets`].
@@ -142,6 +148,7 @@ impl ChannelConfig {
             start: Start::Always,
             title: None,
             author: None,
+            multicast: None,
             train_ms: defaults.train_ms,
             udp_burst_packets: defaults.udp_burst_packets,
             log_seconds: defaults.log_seconds,
@@ -193,6 +200,39 @@ impl SourceConfig {
             Self::Probe { .. } => "probe",
         }
     }
+}
+
+/// `[channels.NAME.multicast]`: the group a channel is sent to (`docs/protocol/msb-nsc.md`).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChannelMulticast {
+    /// Group and port; no other channel's. A multicast address, none of 224.0.0.0/24, port 1024 or higher.
+    pub address: SocketAddr,
+    /// Time to live, or hop limit: routers a datagram passes, plus 1. 0 = it stays on this machine.
+    pub ttl: u8,
+    /// Where the datagrams leave; `None` = as the routing table says.
+    pub interface: Option<Interface>,
+    /// Receivers may take it from this sender only; `interface` is then an address. Windows Media players cannot do that.
+    pub source_specific: bool,
+    /// Data packets for each parity packet, 0–14; 0 = no error correction.
+    pub span: u8,
+    /// Where players report what they saw: an http:// URL.
+    pub log_url: Option<String>,
+}
+
+/// A network interface of this machine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Interface {
+    /// As `ip link` shows it.
+    Name(String),
+    /// One of its addresses: the datagrams come from it, too.
+    Address(IpAddr),
+}
+
+/// `[multicast]`: what all groups share.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Multicast {
+    /// Where `NAME.nsc` is written for each channel with a group; was a folder at load. `None` = nowhere.
+    pub nsc_directory: Option<PathBuf>,
 }
 
 /// When a channel's source begins.

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use funnel_control::config::{
-    self, Config, Defaults, Fault, Listen, Loaded, LogLevel, SourceConfig, Start,
+    self, ChannelMulticast, Config, Defaults, Fault, Interface, Listen, Loaded, LogLevel,
+    SourceConfig, Start,
 };
 
 fn load(text: &str) -> (tempfile::TempDir, Loaded) {
@@ -58,8 +59,24 @@ fn every_key_arrives() {
         source_grace_seconds = 65
         open_wait_seconds = 6
         source = { kind = "file", path = "film.wmv", loop = false, speed = 4 }
+        [channels."a.b ü".multicast]
+        address = "[ff15::48:179]:30864"
+        ttl = 15
+        interface = "2001:db8::7"
+        source_specific = true
+        span = 0
+        log_url = "http://live.example.org/log?x"
+        [multicast]
+        nsc_directory = "."
         [channels.demo.source]
         kind = "demo"
+        [channels.demo.multicast]
+        address = "232.0.1.1:1024"
+        interface = "192.0.2.7"
+        source_specific = true
+        [channels.marks.multicast]
+        address = "239.192.48.179:65535"
+        interface = "eth0"
         [channels.marks.source]
         kind = "probe"
         bits_per_second = "2.5 Mb/s"
@@ -109,6 +126,14 @@ fn every_key_arrives() {
         start: Start::FirstViewer,
         title: Some("T".to_owned()),
         author: Some("A".to_owned()),
+        multicast: Some(ChannelMulticast {
+            address: "[ff15::48:179]:30864".parse().expect("a group"),
+            ttl: 15,
+            interface: Some(Interface::Address("2001:db8::7".parse().expect("one"))),
+            source_specific: true,
+            span: 0,
+            log_url: Some("http://live.example.org/log?x".to_owned()),
+        }),
         train_ms: 60,
         udp_burst_packets: 8,
         log_seconds: 61,
@@ -126,7 +151,23 @@ fn every_key_arrives() {
     };
     assert_eq!(
         *demo,
-        config::ChannelConfig::new("demo", SourceConfig::Demo, own)
+        config::ChannelConfig {
+            multicast: Some(ChannelMulticast {
+                address: "232.0.1.1:1024".parse().expect("a group"),
+                ttl: 8,
+                interface: Some(Interface::Address("192.0.2.7".parse().expect("one"))),
+                source_specific: true,
+                span: 10,
+                log_url: None,
+            }),
+            ..config::ChannelConfig::new("demo", SourceConfig::Demo, own)
+        }
+    );
+    let group = marks.multicast.as_ref().expect("a group");
+    assert_eq!(group.interface, Some(Interface::Name("eth0".to_owned())));
+    assert_eq!(
+        config.multicast.nsc_directory,
+        Some(folder.path().join("."))
     );
     let probe = SourceConfig::Probe {
         bits_per_second: 2_500_000,
@@ -165,6 +206,49 @@ fn warnings_allow_the_configuration() {
         loaded.warnings.to_string().split(" in ").next(),
         Some("2 warnings")
     );
+}
+
+#[test]
+fn groups_that_work_but_will_surprise_are_warned_of() {
+    let text = r#"
+        [channels.a]
+        source.kind = "demo"
+        multicast = { address = "239.128.0.5:2000", ttl = 0 }
+        [channels.b]
+        source.kind = "demo"
+        multicast = { address = "224.0.1.9:2000" }
+        [channels.c]
+        source.kind = "demo"
+        multicast = { address = "[ff11::1]:2001" }
+        [channels.d]
+        source.kind = "demo"
+        multicast = { address = "[ff08::1]:2002" }
+        "#;
+    let (_folder, mut loaded) = load(text);
+    loaded.check(Vec::new()).expect("only warnings");
+    let warnings: Vec<_> = loaded
+        .warnings
+        .faults()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let expected = [
+        ("channels.a.multicast", "no .nsc file is written"),
+        ("channels.a.multicast.address", "the same as 224.0.0.5"),
+        ("channels.a.multicast.ttl", "nothing leaves this machine"),
+        ("channels.b.multicast.address", "assigned to some other"),
+        (
+            "channels.b.multicast.address",
+            "the port of 239.128.0.5:2000",
+        ),
+        ("channels.c.multicast.address", "the scope of one machine"),
+        ("channels.d.multicast.address", "range of assigned groups"),
+    ];
+    assert_eq!(warnings.len(), expected.len(), "{warnings:#?}");
+    for (warning, (key, words)) in warnings.iter().zip(expected) {
+        assert!(warning.starts_with(&format!("{key}: ")), "{warning}");
+        assert!(warning.contains(words), "{warning}");
+    }
 }
 
 #[test]

@@ -86,7 +86,15 @@ fn defaults_of_keys_that_are_switched_off_are_the_programs() {
     };
     let all = switched_on();
     let (_folder, mut given) = load_switched_on(&all);
-    let optional = ["loop =", "speed =", "bits_per_second =", "packet_bytes ="];
+    let optional = [
+        "loop =",
+        "speed =",
+        "bits_per_second =",
+        "packet_bytes =",
+        "ttl =",
+        "source_specific =",
+        "span =",
+    ];
     let few = optional
         .iter()
         .fold(all.clone(), |text, key| without(&text, key));
@@ -106,6 +114,14 @@ fn defaults_of_keys_that_are_switched_off_are_the_programs() {
     assert_eq!(probe(&mut given).kind(), "probe");
     assert_eq!(probe(&mut given), probe(&mut absent));
 
+    let group = |loaded: &mut Loaded| {
+        loaded.check(Vec::new()).expect("no faults").channels[0]
+            .multicast
+            .clone()
+    };
+    assert!(group(&mut given).is_some());
+    assert_eq!(group(&mut given), group(&mut absent));
+
     // The numbers shown again inside a channel are the same as in [defaults].
     let channel = &given.config.channels[0];
     assert_eq!(
@@ -113,6 +129,7 @@ fn defaults_of_keys_that_are_switched_off_are_the_programs() {
         config::ChannelConfig {
             title: channel.title.clone(),
             author: channel.author.clone(),
+            multicast: channel.multicast.clone(),
             ..Config::demo().channels.remove(0)
         }
     );
@@ -159,8 +176,8 @@ fn every_comment_says_the_default_that_stands_below_it() {
         .map(|key| (*key).to_owned())
         .collect();
     let undescribed: Vec<_> = keys.difference(&described).collect();
-    // `kind` is explained with `source`, whose value it is.
-    assert_eq!(undescribed, ["kind"]);
+    // `kind` is explained with `source`, whose value it is; `multicast` is a table.
+    assert_eq!(undescribed, ["kind", "multicast"]);
 }
 
 #[test]
@@ -190,6 +207,7 @@ fn load_switched_on(text: &str) -> (tempfile::TempDir, Loaded) {
         path
     };
     file("media/film.wmv", "");
+    fs::create_dir(folder.path().join("announcements")).expect("a folder");
     let program = file("bin/ffmpeg", "#!/bin/sh\n");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("our own file");
     let config = file("funnel.toml", text);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::amount;
 use super::fault::Fault;
+use super::multicast;
 use super::read::{defaults, place_of};
 use super::schema::{CHANNEL, SOURCE};
 use super::walk::{Entry, Section, Unit, Walk, join, shortened};
@@ -42,6 +43,7 @@ pub(super) fn channels(walk: &mut Walk, top: &Section<'_>, base: Defaults) -> Ve
         );
     }
     let mut names: Vec<(String, Range<usize>)> = Vec::new();
+    let mut groups = multicast::Groups::new();
     let mut channels = Vec::new();
     for (name, _) in table.iter() {
         let Some((key, item)) = table.get_key_value(name) else {
@@ -51,7 +53,7 @@ pub(super) fn channels(walk: &mut Walk, top: &Section<'_>, base: Defaults) -> Ve
         walk.note(&entry.path, entry.key_span.clone());
         let is_free = name_is_free(walk, &entry, name, &names);
         names.push((name.to_owned(), entry.key_span.clone()));
-        let channel = channel(walk, entry, name, base);
+        let channel = channel(walk, entry, name, base, &mut groups);
         channels.extend(channel.filter(|_| is_free));
     }
     channels
@@ -106,7 +108,13 @@ fn name_is_free(
 /// ffmpeg's own buffers end the path at about 220 characters.
 const NAME_LETTERS_MAX: usize = 200;
 
-fn channel(walk: &mut Walk, entry: Entry<'_>, name: &str, base: Defaults) -> Option<ChannelConfig> {
+fn channel(
+    walk: &mut Walk,
+    entry: Entry<'_>,
+    name: &str,
+    base: Defaults,
+    groups: &mut multicast::Groups,
+) -> Option<ChannelConfig> {
     let section = walk.section(entry, CHANNEL)?;
     let numbers = defaults(walk, &section, base);
     warn_about(walk, &section, numbers);
@@ -115,6 +123,7 @@ fn channel(walk: &mut Walk, entry: Entry<'_>, name: &str, base: Defaults) -> Opt
         .and_then(|entry| walk.choice(&entry, STARTS));
     let title = walk.text(&section, "title");
     let author = walk.text(&section, "author");
+    let multicast = multicast::of_channel(walk, &section, groups);
     let source = walk.required(
         &section,
         "source",
@@ -125,6 +134,7 @@ fn channel(walk: &mut Walk, entry: Entry<'_>, name: &str, base: Defaults) -> Opt
         start: start.unwrap_or_default(),
         title,
         author,
+        multicast,
         ..ChannelConfig::new(name, source, numbers)
     })
 }

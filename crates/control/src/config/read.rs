@@ -11,7 +11,8 @@ use toml_edit::{Document, Key};
 use super::amount;
 use super::channel;
 use super::fault::Fault;
-use super::schema::{DEFAULTS, LIMITS, LISTEN, LOG, SERVER, TOP};
+use super::multicast;
+use super::schema::{DEFAULTS, LIMITS, LISTEN, LOG, MULTICAST, SERVER, TOP};
 use super::text::Source;
 use super::walk::{Entry, Section, Unit, Walk, shortened};
 use super::{Config, Defaults, Limits, Listen, Log, LogLevel, Server};
@@ -62,6 +63,10 @@ fn one(walk: &mut Walk, document: &Document<String>) -> Config {
         .map(|section| defaults(walk, &section, Defaults::default()))
         .unwrap_or_default();
     config.channels = channel::channels(walk, &top, own);
+    if let Some(section) = table(walk, &top, MULTICAST) {
+        config.multicast = multicast::shared(walk, &section);
+    }
+    multicast::warn_about_unannounced(walk, &config.multicast, &config.channels);
     config
 }
 

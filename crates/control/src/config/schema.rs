@@ -11,11 +11,30 @@ pub struct Table {
 }
 
 /// All tables. `channels` itself is not one of them: its keys are the operator's.
-pub const TABLES: &[Table] = &[TOP, SERVER, LISTEN, CHANNEL, SOURCE, DEFAULTS, LIMITS, LOG];
+pub const TABLES: &[Table] = &[
+    TOP,
+    SERVER,
+    LISTEN,
+    CHANNEL,
+    SOURCE,
+    CHANNEL_MULTICAST,
+    MULTICAST,
+    DEFAULTS,
+    LIMITS,
+    LOG,
+];
 
 pub(super) const TOP: Table = Table {
     path: "",
-    keys: &["server", "listen", "channels", "defaults", "limits", "log"],
+    keys: &[
+        "server",
+        "listen",
+        "channels",
+        "multicast",
+        "defaults",
+        "limits",
+        "log",
+    ],
 };
 
 pub(super) const SERVER: Table = Table {
@@ -35,6 +54,7 @@ pub(super) const CHANNEL: Table = Table {
         "start",
         "title",
         "author",
+        "multicast",
         "train_ms",
         "udp_burst_packets",
         "log_seconds",
@@ -57,6 +77,23 @@ pub(super) const SOURCE: Table = Table {
         "bits_per_second",
         "packet_bytes",
     ],
+};
+
+pub(super) const CHANNEL_MULTICAST: Table = Table {
+    path: "channels.NAME.multicast",
+    keys: &[
+        "address",
+        "ttl",
+        "interface",
+        "source_specific",
+        "span",
+        "log_url",
+    ],
+};
+
+pub(super) const MULTICAST: Table = Table {
+    path: "multicast",
+    keys: &["nsc_directory"],
 };
 
 pub(super) const DEFAULTS: Table = Table {

@@ -106,6 +106,11 @@ impl Walk {
         self.spans.entry(path.to_owned()).or_insert(span);
     }
 
+    /// Where a value or table that was read stands.
+    pub(super) fn span_of(&self, path: &str) -> Option<Range<usize>> {
+        self.spans.get(path).cloned()
+    }
+
     pub(super) fn text(&mut self, section: &Section<'_>, name: &str) -> Option<String> {
         let entry = self.entry(section, name)?;
         self.text_of(&entry)
