@@ -47,7 +47,7 @@ impl Default for Command {
 /// Arguments of `funnel probe`.
 #[derive(Args, Debug)]
 pub struct Probe {
-    /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst://
+    /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst:// or mmsu:// (UDP)
     #[arg(value_name = "URL")]
     pub url: Url,
     /// Print one JSON object.
@@ -72,7 +72,7 @@ pub struct Nsc {
 /// Arguments of `funnel record`.
 #[derive(Args, Debug)]
 pub struct Record {
-    /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst://
+    /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst://; mmsu:// takes the media over UDP and asks for what is lost
     #[arg(value_name = "URL")]
     pub url: Url,
     /// Where to write; while recording the file is called FILE.part.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use funnel_asf::Header;
 use funnel_session::HResult;
-use funnel_session::client::{CloseReason, Event, Options, Stage};
+use funnel_session::client::{CloseReason, Event, Options, Stage, UdpStats};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use crate::cli;
@@ -39,6 +39,9 @@ pub fn run(arguments: &cli::Record) -> Result<(), Failure> {
             connection.leave();
             has_left = true;
         }
+    }
+    if let Some(stats) = connection.udp_stats() {
+        recorder.say_of_udp(&stats);
     }
     recorder.finish()
 }
@@ -190,6 +193,12 @@ impl<'a> Recorder<'a> {
         self.progress.set_message(summary(recording));
     }
 
+    /// What the network lost, and what came of asking for it.
+    fn say_of_udp(&self, stats: &UdpStats) {
+        let words = udp_summary(stats);
+        self.progress.suspend(|| say(&format!("{words}\n")));
+    }
+
     fn finish(mut self) -> Result<(), Failure> {
         self.complete();
         self.progress.finish_and_clear();
@@ -230,6 +239,14 @@ fn summary(recording: &Recording) -> String {
         gaps => format!("{gaps} gaps"),
     };
     format!("{seconds:.1} s, {size}, {} packets, {gaps}", totals.packets)
+}
+
+/// Packets and what became of them.
+fn udp_summary(stats: &UdpStats) -> String {
+    format!(
+        "over UDP: {} packets came; {} were asked for again, {} of them recovered; {} are lost",
+        stats.received, stats.requested, stats.recovered, stats.lost
+    )
 }
 
 /// On a terminal only; elsewhere it draws nothing.
@@ -283,6 +300,21 @@ mod tests {
     fn both_progress_templates_are_sound() {
         progress(None);
         progress(Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn the_summary_says_what_was_asked_for_again() {
+        let stats = UdpStats {
+            received: 990,
+            requested: 25,
+            recovered: 15,
+            lost: 10,
+            ..UdpStats::default()
+        };
+        assert_eq!(
+            udp_summary(&stats),
+            "over UDP: 990 packets came; 25 were asked for again, 15 of them recovered; 10 are lost"
+        );
     }
 
     fn recorder_with<'a>(
