@@ -72,6 +72,7 @@ impl Ring {
                 break result;
             }
         };
+        self.ops.release_closed(&self.driver.inbox);
         self.ops.on_datagrams_open(key, result)
     }
 }
@@ -192,6 +193,18 @@ impl Ops {
         let install = opcode::FilesUpdate::new(self.datagrams.place.get(), 1).offset(INDEX_ALLOC);
         self.queue.push_back(install.build().user_data(key.pack()));
         key
+    }
+
+    /// Frees the slots whose closes are over, though not dispatched yet: the kernel may have given one of them away since.
+    fn release_closed(&mut self, inbox: &Inbox) {
+        for reaped in inbox {
+            if let Reaped::Done { key, .. } = reaped
+                && let Some(Op::Close { file } | Op::UndoConnect { file, .. }) =
+                    self.table.get(*key)
+            {
+                self.files.release(file);
+            }
+        }
     }
 
     fn on_datagrams_open(&mut self, key: Key, result: i32) -> io::Result<File> {

@@ -4,6 +4,7 @@
 //! copies them to each accepted socket; a client's go on before it is handed to the ring. One address is listened on by every shard (`reuse_port`); the kernel spreads the peers.
 
 mod datagrams;
+mod groups;
 
 use std::{
     io, mem,
@@ -15,7 +16,10 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-pub use self::datagrams::{DatagramOptions, Filter, datagram_socket, datagrams_dropped, segments};
+pub use self::{
+    datagrams::{DatagramOptions, Filter, datagram_socket, datagrams_dropped, segments},
+    groups::{GroupOptions, Interface, group_receiver, group_sender},
+};
 
 /// What a listener and the sockets accepted from it are like.
 #[derive(Clone, Debug)]

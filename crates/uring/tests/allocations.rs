@@ -6,12 +6,13 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
     io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
 
 use funnel_uring::{
     Completion, File, Ring, RingConfig,
-    net::{ClientOptions, client_socket},
+    net::{ClientOptions, DatagramOptions, client_socket, datagram_socket},
 };
 use harness::{SMALL, Shard, pattern};
 
@@ -107,6 +108,58 @@ fn a_turn_of_a_busy_shard_leaves_the_heap_alone() {
         tally.received > 190 * PLAYERS && tally.writable > 100 * PLAYERS && tally.rang > 100,
         "everything took part"
     );
+}
+
+#[test]
+fn trains_of_datagrams_leave_the_heap_alone() {
+    const PLAYERS: usize = 40;
+    let mut shard = Shard::without_listener(RingConfig {
+        datagram_buffers: 32,                     // fewer than there are requests a turn
+        datagram_rest: Duration::from_micros(10), // shorter than a round
+        ..SMALL
+    });
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let socket = datagram_socket(any_port, &DatagramOptions::default()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let file = shard.ring.open_datagrams(socket).unwrap();
+    shard.ring.ops().receive_datagrams(file, 1);
+    let players: Vec<UdpSocket> = (0..PLAYERS)
+        .map(|_| UdpSocket::bind(any_port).unwrap())
+        .collect();
+    let targets: Vec<SocketAddr> = (players.iter())
+        .map(|player| player.local_addr().unwrap())
+        .collect();
+    let media = pattern(5_000);
+    let (mut sent, mut requests) = (0, 0);
+    for round in 0..200 {
+        for player in &players {
+            player.send_to(b"that again", address).unwrap();
+        }
+        let before = HEAP_OPERATIONS.get();
+        let now = Instant::now();
+        let wait = now + Duration::from_millis(2);
+        shard.ring.turn(Some(wait), now, |batch| {
+            for (token, &to) in (0..).zip(&targets) {
+                batch.send_to(file, token, to, Some(1_000), media.chunks(500));
+            }
+        });
+        shard.ring.drain(|completion, _| match completion {
+            Completion::Sent { result: 5_000, .. } => sent += 1,
+            Completion::Datagram { .. } => requests += 1,
+            other => panic!("{other:?}"),
+        });
+        let made = HEAP_OPERATIONS.get() - before;
+        if round >= 20 {
+            assert_eq!(made, 0, "round {round}");
+        }
+        let mut segment = [0; 1_400];
+        for player in &players {
+            (0..5).for_each(|_| assert_eq!(player.recv(&mut segment).unwrap(), 1_000));
+        }
+    }
+    assert_eq!(sent, 200 * PLAYERS);
+    assert!(requests > 100 * 32, "everything took part: {requests}");
+    assert!(shard.ring.stats().datagrams_starved > 50);
 }
 
 /// Connects the shard to itself, sends a word each way of which a piece is read, and closes everything.

@@ -150,6 +150,28 @@ fn a_closed_file_is_gone_at_once() {
 }
 
 #[test]
+fn a_slot_may_change_hands_at_once() {
+    let mut shard = Shard::without_listener(RingConfig { files: 2, ..SMALL });
+    let ip = LOOPBACKS[0];
+    let (mut last, _) = open(&mut shard, ip, &DatagramOptions::default());
+    let peer = peer(ip);
+    for token in 0..5 {
+        shard.ring.ops().receive_datagrams(last, 99);
+        shard.ring.ops().close(last);
+        // Enters the kernel: the close is over, and its slot taken again, before anybody drains.
+        let (file, address) = open(&mut shard, ip, &DatagramOptions::default());
+        shard.ring.ops().receive_datagrams(file, token);
+        peer.send_to(b"here", address).unwrap();
+        shard.until("a datagram", |shard| !shard.told.is_empty());
+        let from = peer.local_addr().unwrap();
+        assert_eq!(shard.told, [Told::Datagram(token, from, b"here".to_vec())]);
+        assert_eq!(shard.ring.ops().files_used(), 1);
+        shard.told.clear();
+        last = file;
+    }
+}
+
+#[test]
 fn a_full_table_opens_no_more() {
     let mut shard = Shard::without_listener(RingConfig { files: 2, ..SMALL });
     let ip = LOOPBACKS[0];

@@ -5,12 +5,15 @@ mod harness;
 use std::{
     fs,
     io::Read,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use funnel_uring::{RingConfig, net::ensure_free};
+use funnel_uring::{
+    RingConfig,
+    net::{DatagramOptions, datagram_socket, ensure_free},
+};
 use harness::{SMALL, Shard, refusing, silent};
 
 /// Who counts the process's descriptors must be alone in it.
@@ -67,6 +70,29 @@ fn a_dropped_ring_closes_everything_it_held() {
     drop(clients);
     assert_eq!(descriptors(), before);
     ensure_free(address.unwrap()).expect("the listener is gone with its ring");
+}
+
+#[test]
+fn a_dropped_ring_gives_its_datagrams_port_back() {
+    let _alone = alone();
+    let before = descriptors();
+    let options = DatagramOptions::default();
+    let mut address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    for _ in 0..3 {
+        let mut shard = Shard::without_listener(SMALL);
+        let socket = datagram_socket(address, &options).expect("free again");
+        address = socket.local_addr().unwrap().as_socket().unwrap();
+        let held = descriptors();
+        let file = shard.ring.open_datagrams(socket).unwrap();
+        assert_eq!(descriptors(), held - 1, "it is a direct descriptor");
+        shard.ring.ops().receive_datagrams(file, 1);
+        shard.turn(Duration::ZERO);
+        // Not told any more.
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|peer| peer.send_to(b"late", address))
+            .unwrap();
+    }
+    assert_eq!(descriptors(), before);
 }
 
 #[test]

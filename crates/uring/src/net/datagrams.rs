@@ -95,7 +95,8 @@ pub fn segments(socket: &Socket) -> bool {
     unsafe { super::option::<libc::c_int>(socket, libc::SOL_UDP, libc::UDP_SEGMENT) }.is_ok()
 }
 
-fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
+/// With path MTU discovery off, not bound yet.
+pub(super) fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,

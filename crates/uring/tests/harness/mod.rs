@@ -1,6 +1,8 @@
 //! One ring, one loopback listener, and what the ring told, kept for the test to look at.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod network;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     time::{Duration, Instant},
