@@ -66,9 +66,9 @@ impl<'b, 'd> Batch<'b, 'd> {
     /// turn are normal. The result comes as `Completion::Sent`: never short, all bytes or −errno and no datagram left:
     ///
     /// - −EAGAIN: the socket's send buffer is full; −ENOBUFS: a queue below it is, or there is no memory.
-    /// - −EMSGSIZE: a segment and its headers exceed the MTU (−EINVAL before Linux 6.14), or a datagram 65,507 bytes (IPv6: 65,527).
-    /// - −EINVAL: more than 64 segments (newer kernels: 128), or an address of the other family; −EIO: the device cannot send segments (before Linux 6.11:
-    ///   one without checksum offload; IPsec).
+    /// - −EMSGSIZE: a segment and its headers exceed the MTU (−EINVAL before Linux 6.14), or all of it 65,507 bytes (IPv6: 65,527).
+    /// - −EINVAL: more than 64 segments (newer kernels: 128); −EIO: the way there cannot have segments (IPsec; before Linux 6.11 a
+    ///   device without checksum offload).
     /// - −ENETUNREACH, −EHOSTUNREACH, −EPERM and the like: the way there.
     pub fn send_to(
         &mut self,
