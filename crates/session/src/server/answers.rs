@@ -57,6 +57,7 @@ impl Session {
             }
         }
         self.set_transport(now, Transport::Tcp);
+        self.ask_pair(false);
         let subscriber = SubscriberName::parse(&message.subscriber_name);
         self.host = subscriber.host.as_deref().map(bounded);
         self.product = bounded(&subscriber.product);

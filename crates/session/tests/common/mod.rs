@@ -107,11 +107,12 @@ impl Server {
         let result = self.session.handle_input(self.now, input);
         let mut said = self.drain();
         result?;
-        if said
-            .iter()
-            .any(|one| matches!(one, Said::Event(Event::Open(_))))
+        let opens = |one: &Said| matches!(one, Said::Event(Event::Open(_)));
+        let mut seen = 0;
+        while said[seen..].iter().any(opens)
             && let Some(answer) = self.channel.clone()
         {
+            seen = said.len();
             self.session.handle_input(self.now, Input::Opened(answer))?;
             said.extend(self.drain());
         }
@@ -186,6 +187,14 @@ impl Server {
         assert_eq!(server.session.state_name(), state);
         server
     }
+}
+
+pub fn ask_pair(play_incarnation: Incarnation) -> ViewerMessage {
+    FunnelInfo { play_incarnation }.into()
+}
+
+pub fn cancel() -> ViewerMessage {
+    CancelReadBlock::default().into()
 }
 
 /// What a player sends that wants datagrams.
