@@ -87,6 +87,8 @@ media_packets = b"".join(data_packet(7 + i, 10, i, media("tiny-audio.asf")[len(h
 seed("mms_server_message", "data", header_packet + media_packets)
 # one byte of script in front of each piece: how the machine is driven, see the targets
 seed("mms_server_session", "whole-conversation", b"".join(struct.pack("<BH", 0, len(d)) + d for _, d in to_server))
+over_udp = [d.replace("TCP".encode("utf-16-le"), "UDP".encode("utf-16-le")) for _, d in to_server]
+seed("mms_server_session", "over-udp", b"".join(struct.pack("<BH", 0, len(d)) + d for d in over_udp))
 answers = {name: data for name, data in to_client}
 order = ["ReportConnectedEX", "ReportFunnelInfo", "ReportConnectedFunnel", "ReportOpenFile", "ReportReadBlock"]
 pieces = [answers[name] for name in order] + [header_packet, answers["ReportStreamSwitch"], answers["ReportStartedPlaying"],

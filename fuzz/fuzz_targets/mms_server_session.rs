@@ -1,13 +1,14 @@
 //! A server session under any conversation, with the owner's inputs mixed in. Input: steps of one byte that says
 //! what happens, a length (u16), and that many bytes.
 //!
-//! Laws: outputs come to an end, each send is exactly one message or one Data packet, media is only asked for
-//! after an opening succeeded, and nothing follows a close.
+//! Laws: outputs come to an end, each send is exactly one message or one Data packet, each datagram one Data packet
+//! for a port that was named, media is only asked for after an opening succeeded and over UDP after a whole header went
+//! out, an address that has shown nothing gets a packet pair and nine headers, and nothing follows a close.
 #![no_main]
 
 use funnel_session::HResult;
-use funnel_session::server::{Event, Input, Opened, Output, Session, Settings};
-use funnel_wire::mms::{Framer, Traffic};
+use funnel_session::server::{Event, Input, Opened, Output, Session, Settings, Transport};
+use funnel_wire::mms::{DataHeader, Frame, Framer, Mid, Traffic};
 use libfuzzer_sys::fuzz_target;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -30,6 +31,9 @@ static HEADERS: LazyLock<[Opened; 2]> = LazyLock::new(|| {
     })
 });
 
+/// A packet pair, and nine times the larger of [`HEADERS`] in one part (the other takes four).
+const MUTE_BYTES_MAX: usize = 2 * 1472 + 9 * (1397 + 8);
+
 /// What the owner of the session knows.
 struct Owner {
     session: Session,
@@ -39,9 +43,48 @@ struct Owner {
     opened: bool,
     playing: bool,
     closed: bool,
+    udp: Option<Udp>,
+    /// Bytes of datagrams since the player has last shown that it receives.
+    mute_bytes: usize,
+}
+
+/// What was seen on the way to a port.
+#[derive(Default)]
+struct Udp {
+    header_out: bool,
+    proven: bool,
 }
 
 impl Owner {
+    /// A request was answered that a player sends when it has a header.
+    fn note_answer(&mut self, packet: &[u8]) {
+        let mid = packet.get(36..40).and_then(|mid| mid.try_into().ok());
+        let answers = [Mid::REPORT_STREAM_SWITCH, Mid::REPORT_STARTED_PLAYING];
+        let tells = mid.is_some_and(|mid| answers.contains(&Mid(u32::from_le_bytes(mid))));
+        if let Some(udp) = self.udp.as_mut().filter(|udp| tells && udp.header_out) {
+            udp.proven = true;
+            self.mute_bytes = 0;
+        }
+    }
+
+    fn note_datagram(udp: Option<&mut Udp>, mute_bytes: &mut usize, bytes: &[u8]) {
+        let udp = udp.expect("a datagram to a player that named a port");
+        let mut rest = bytes;
+        let mut framer = Framer::new(Traffic::MessagesAndData);
+        let Ok(Some(Frame::Data { header, .. })) = framer.next(&mut rest) else {
+            panic!("a datagram is a Data packet");
+        };
+        assert!(rest.is_empty() && bytes.len() <= 1472, "one that fits");
+        udp.header_out |= header.af_flags == DataHeader::HEADER_LAST;
+        if !udp.proven {
+            *mute_bytes += bytes.len();
+            assert!(
+                *mute_bytes <= MUTE_BYTES_MAX,
+                "{mute_bytes} bytes to a mute address"
+            );
+        }
+    }
+
     fn feed(&mut self, input: Input<'_>) {
         if self.session.handle_input(self.now, input).is_err() {
             self.closed = true;
@@ -65,6 +108,8 @@ impl Owner {
                         "a send is a whole unit"
                     );
                     assert!(rest.is_empty(), "a send is one unit");
+                    let packet = bytes.to_vec();
+                    self.note_answer(&packet);
                 }
                 Output::Event(Event::Open(request)) => {
                     assert!(!request.names.is_empty(), "a request names something");
@@ -72,14 +117,22 @@ impl Owner {
                 }
                 Output::Event(Event::Play(_)) => {
                     assert!(self.opened, "media before a channel was opened");
+                    assert!(self.udp.as_ref().is_none_or(|udp| udp.header_out));
                     self.playing = true;
                 }
                 Output::Event(Event::StopMedia) => self.playing = false,
                 Output::Event(Event::Select(_)) => {
                     assert!(self.playing, "a selection without media")
                 }
-                Output::Datagram(bytes) => assert!(bytes.len() > 8, "a datagram has a head"),
-                Output::Event(Event::ClientLog(_) | Event::Transport(_)) => {}
+                Output::Datagram(bytes) => {
+                    Self::note_datagram(self.udp.as_mut(), &mut self.mute_bytes, bytes);
+                }
+                Output::Event(Event::Transport(Transport::Tcp)) => self.udp = None,
+                Output::Event(Event::Transport(Transport::Udp { port })) => {
+                    assert_ne!(port, 0, "a port that exists");
+                    self.udp = Some(Udp::default());
+                }
+                Output::Event(Event::ClientLog(_)) => {}
                 Output::Event(Event::Close(_)) => self.closed = true,
             }
         }
@@ -133,6 +186,8 @@ fuzz_target!(|bytes: &[u8]| {
         opened: false,
         playing: false,
         closed: false,
+        udp: None,
+        mute_bytes: 0,
     };
     let mut rest = bytes;
     while let Some(([op, low, high], behind)) = rest.split_first_chunk::<3>() {

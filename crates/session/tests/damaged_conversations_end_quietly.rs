@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::*;
 use funnel_session::client::{self, Input as Ask, Manner, Options};
-use funnel_session::server::Input;
+use funnel_session::server::{Input, Transport};
 
 /// SplitMix64.
 struct Random(u64);
@@ -64,9 +64,10 @@ fn damage(packets: &mut Vec<Vec<u8>>, random: &mut Random) {
 }
 
 fn conversations() -> Vec<Vec<Vec<u8>>> {
-    let talk = |manner: Manner| {
+    let talk = |(manner, transport)| {
         let mut pair = Pair::new(Options {
             manner,
+            transport,
             packet_pair: true,
             ..Options::default()
         });
@@ -77,7 +78,13 @@ fn conversations() -> Vec<Vec<Vec<u8>>> {
         pair.ask(Ask::Close);
         pair.upstream
     };
-    Manner::ALL.into_iter().map(talk).collect()
+    let over = |transport| {
+        Manner::ALL
+            .into_iter()
+            .map(move |manner| (manner, transport))
+    };
+    let udp = Transport::Udp { port: 7000 };
+    over(Transport::Tcp).chain(over(udp)).map(talk).collect()
 }
 
 #[test]

@@ -63,6 +63,57 @@ fn every_player_gets_from_connect_to_media_and_to_the_end() {
 }
 
 #[test]
+fn every_player_gets_from_connect_to_the_end_over_udp() {
+    for manner in Manner::ALL {
+        let name = manner.name;
+        let mut pair = Pair::new(Options {
+            manner,
+            transport: Transport::Udp { port: 7000 },
+            packet_pair: true,
+            ..Options::default()
+        });
+        pair.drive();
+        assert_eq!(pair.transport, Transport::Udp { port: 7000 }, "{name}");
+        assert!(pair.has_heard(&Heard::Header(header().to_vec())), "{name}");
+        pair.media(300);
+        let numbers: Vec<_> = (0..300).map(|n| (5300 + n, n)).collect();
+        assert_eq!(pair.packets(), numbers, "{name}");
+        pair.input(Input::MediaDrained);
+        assert!(!pair.has_heard(&Heard::End(HResult::S_OK)), "{name}");
+        pair.wait(Duration::from_millis(300));
+        assert!(pair.has_heard(&Heard::End(HResult::S_OK)), "{name}");
+        pair.wait(Duration::from_secs(2));
+        assert_eq!(pair.server.session.state_name(), "closed", "{name}");
+    }
+}
+
+#[test]
+fn vlc_over_udp_as_section_11_notes_it() {
+    // mmsu://: no FunnelInfo, port 7000 and a stray character, incarnations 1, 2, 4, stop and start for a pause
+    let mut server = Server::new();
+    let subscriber = "NSPlayer/7.0.0.1956; {0xbabac001-0xd402-0xa15d-0xdecb782e070a5d1a}; Host: h";
+    server.send(connect(subscriber));
+    server.send(funnel("\\\\127.0.0.1\\UDP\\7000\u{0}0"));
+    assert_eq!(server.session.player(), Player::Vlc);
+    server.send(open("live"));
+    assert_eq!(
+        outline(&server.send(read_block(2))),
+        ["REPORT_READ_BLOCK", "DATAGRAM 0C"]
+    );
+    server.send(switch(&[(1, 0), (2, 0)]));
+    assert!(played(&server.send(start(4))).is_some());
+    for _ in 0..2 {
+        server.send(stop(0x001F_FFFF));
+        server.wait(Duration::from_secs(10));
+        server.send(Pong::default());
+    }
+    assert!(played(&server.send(start(4))).is_some());
+    assert_eq!(server.input(Input::MediaDrained), []);
+    let said = server.wait(Duration::from_secs(3));
+    assert_eq!(outline(&said), ["REPORT_END_OF_STREAM", "Close"]);
+}
+
+#[test]
 fn players_are_recognised_for_the_log() {
     let expected = [
         (Player::WindowsMedia { major: 9 }, "NSPlayer/9.0.0.2980"),

@@ -55,7 +55,15 @@ fn the_counter_counts() {
 
 #[test]
 fn an_hour_of_playing() {
-    let mut server = Server::at("ready");
+    play_an_hour(Server::at("ready"));
+}
+
+#[test]
+fn an_hour_of_playing_over_udp() {
+    play_an_hour(Server::at_udp("ready"));
+}
+
+fn play_an_hour(mut server: Server) {
     let framing = played(&server.send(start(4))).unwrap().framing;
     let pong = encode(Pong::default(), 0);
     let mut now = server.now;

@@ -592,4 +592,8 @@ fn wake_up_reasons_are_named() {
     assert_eq!(reason("ready"), Some(Timer::Idle));
     assert_eq!(reason("streaming"), Some(Timer::Ping));
     assert_eq!(reason("ending"), Some(Timer::Close));
+    let mut over_udp = Server::at_udp("ending");
+    assert_eq!(over_udp.wake_at.map(|wake| wake.1), Some(Timer::Farewell));
+    over_udp.wait(Duration::from_millis(300));
+    assert_eq!(over_udp.wake_at.map(|wake| wake.1), Some(Timer::Close));
 }

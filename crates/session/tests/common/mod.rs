@@ -401,6 +401,7 @@ pub struct Pair {
     pub heard: Vec<Heard>,
     pub said: Vec<Said>,
     pub framing: Option<Framing>,
+    pub transport: Transport,
     pub location: u32,
     pub viewer_sequence: u32,
     /// Bytes travel in pieces of at most this size.
@@ -420,6 +421,7 @@ impl Pair {
             heard: Vec::new(),
             said: Vec::new(),
             framing: None,
+            transport: Transport::Tcp,
             location: 5300,
             viewer_sequence: 0,
             piece_bytes: usize::MAX,
@@ -433,7 +435,7 @@ impl Pair {
         loop {
             match self.client.poll_output() {
                 client::Output::Send(bytes) => sends.push(bytes.to_vec()),
-                client::Output::Datagram(_) => panic!("a datagram from a player on TCP"),
+                client::Output::Datagram(_) => panic!("nothing is lost here"),
                 client::Output::Event(event) => self.heard.push(hear(event)),
                 client::Output::Idle { .. } => break,
             }
@@ -480,6 +482,7 @@ impl Pair {
                     self.viewer_sequence = play.framing.first_sequence(self.viewer_sequence);
                 }
                 Said::Event(Event::StopMedia | Event::Close(_)) => self.framing = None,
+                Said::Event(Event::Transport(transport)) => self.transport = *transport,
                 Said::Event(_) => {}
             }
         }
@@ -498,7 +501,12 @@ impl Pair {
             self.location += 1;
             self.viewer_sequence += 1;
             self.server.session.note_progress(self.server.now);
-            self.receive(&packet);
+            match self.transport {
+                Transport::Tcp => self.receive(&packet),
+                Transport::Udp { .. } => self
+                    .client
+                    .handle_input(self.server.now, client::Input::Datagram(&packet)),
+            }
         }
         self.drive();
     }
