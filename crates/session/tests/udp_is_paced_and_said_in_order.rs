@@ -262,7 +262,8 @@ fn no_packet_pair_for_who_asked_otherwise_or_not_at_all() {
 
 #[test]
 fn end_of_stream_comes_300_ms_after_the_last_datagram_and_the_close_after_it() {
-    let ends: [(fn() -> Input<'static>, HResult, &[&str]); 4] = [
+    type Cause = fn() -> Input<'static>;
+    let ends: [(Cause, HResult, &[&str]); 4] = [
         (|| Input::MediaDrained, HResult::S_OK, &[]),
         (|| Input::Shutdown, HResult::S_OK, &["StopMedia"]),
         (
