@@ -1,10 +1,11 @@
-//! The listening sockets: one per address and worker, or one sentence that says why not and what to do.
+//! The listening sockets: one per address and worker, with a UDP socket of the same port beside it, or one sentence that says
+//! why not and what to do.
 
 use std::io;
 use std::net::SocketAddr;
 
 use funnel_control::config::Listen;
-use funnel_uring::net::{self, ListenOptions};
+use funnel_uring::net::{self, DatagramOptions, Filter, ListenOptions};
 use socket2::Socket;
 
 use crate::machine;
@@ -13,11 +14,20 @@ use crate::machine;
 #[derive(Debug)]
 pub struct Listeners {
     /// Sockets of each worker, one per address.
-    pub of_workers: Vec<Vec<Socket>>,
+    pub of_workers: Vec<Vec<Listener>>,
     /// Where they listen, port 0 resolved.
     pub addresses: Vec<SocketAddr>,
     /// Addresses of the default that this machine does not have.
     pub warnings: Vec<String>,
+}
+
+/// One worker's sockets at one address.
+#[derive(Debug)]
+pub struct Listener {
+    /// Where players connect.
+    pub connections: Socket,
+    /// Where media leaves from and resend requests arrive, if UDP is wanted.
+    pub datagrams: Option<Socket>,
 }
 
 /// Listens on every address for each of `workers`.
@@ -42,19 +52,12 @@ pub fn bind(listen: &Listen, workers: usize, options: &ListenOptions) -> Result<
             Err(error) => return Err(sentence(address, &error)),
         }
     }
-    let mut of_workers: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut of_workers: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     for &address in &wanted {
-        let mut resolved = address;
-        for sockets in &mut of_workers {
-            let socket =
-                net::listener(resolved, options).map_err(|error| sentence(resolved, &error))?;
-            if resolved.port() == 0 {
-                let local = socket.local_addr().ok().and_then(|local| local.as_socket());
-                resolved =
-                    local.ok_or_else(|| format!("the port of {address} cannot be found out"))?;
-            }
-            sockets.push(socket);
+        let (resolved, listeners) = bind_one(address, workers, listen.udp, options)?;
+        for (sockets, listener) in of_workers.iter_mut().zip(listeners) {
+            sockets.push(listener);
         }
         addresses.push(resolved);
     }
@@ -63,6 +66,95 @@ pub fn bind(listen: &Listen, workers: usize, options: &ListenOptions) -> Result<
         addresses,
         warnings,
     })
+}
+
+/// One address for all workers, and what it is when port 0 is resolved.
+fn bind_one(
+    address: SocketAddr,
+    workers: usize,
+    udp: bool,
+    options: &ListenOptions,
+) -> Result<(SocketAddr, Vec<Listener>), String> {
+    let mut attempts = 1;
+    loop {
+        match bind_all_workers(address, workers, udp, options) {
+            // The kernel's choice for TCP may be somebody's UDP port.
+            Err((Kind::Udp, error))
+                if address.port() == 0
+                    && error.kind() == io::ErrorKind::AddrInUse
+                    && attempts < ANY_PORT_ATTEMPTS =>
+            {
+                attempts += 1;
+            }
+            Err((Kind::Udp, error)) => return Err(udp_sentence(address, &error)),
+            Err((Kind::Tcp, error)) => return Err(sentence(address, &error)),
+            Ok(bound) => return Ok(bound),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Tcp,
+    Udp,
+}
+
+const ANY_PORT_ATTEMPTS: u32 = 16;
+
+fn bind_all_workers(
+    address: SocketAddr,
+    workers: usize,
+    udp: bool,
+    options: &ListenOptions,
+) -> Result<(SocketAddr, Vec<Listener>), (Kind, io::Error)> {
+    let mut resolved = address;
+    let mut listeners = Vec::with_capacity(workers);
+    for _ in 0..workers {
+        let connections = net::listener(resolved, options).map_err(|error| (Kind::Tcp, error))?;
+        if resolved.port() == 0 {
+            let local = connections
+                .local_addr()
+                .map_err(|error| (Kind::Tcp, error))?;
+            resolved = local.as_socket().unwrap_or(resolved);
+        }
+        if udp && listeners.is_empty() {
+            // With a shared port we would quietly get half of another server's requests.
+            net::datagram_socket(resolved, &DatagramOptions::default())
+                .map_err(|error| (Kind::Udp, error))?;
+        }
+        let datagrams = udp
+            .then(|| net::datagram_socket(resolved, &datagram_options()))
+            .transpose()
+            .map_err(|error| (Kind::Udp, error))?;
+        listeners.push(Listener {
+            connections,
+            datagrams,
+        });
+    }
+    Ok((resolved, listeners))
+}
+
+/// What leaves in one turn waits in the kernel for the network; players send nothing but small requests.
+fn datagram_options() -> DatagramOptions {
+    DatagramOptions {
+        send_buffer_bytes: Some(UDP_SEND_BUFFER_BYTES),
+        reuse_port: true,
+        filter: Some(Filter::resend_requests()),
+        ..DatagramOptions::default()
+    }
+}
+
+/// The kernel caps it at `net.core.wmem_max`.
+const UDP_SEND_BUFFER_BYTES: usize = 8 << 20;
+
+fn udp_sentence(address: SocketAddr, error: &io::Error) -> String {
+    format!(
+        "UDP port {} on {} cannot be had: {}; free it, choose another address under [listen] mms, or switch UDP off with \
+         [listen] udp = false",
+        address.port(),
+        address.ip(),
+        without_errno(error)
+    )
 }
 
 /// With a shared port a second server would quietly take half of the first one's players, so ask first.
@@ -152,9 +244,23 @@ mod tests {
         for sockets in &listeners.of_workers {
             let local: Vec<_> = sockets
                 .iter()
-                .map(|socket| socket.local_addr().expect("bound").as_socket())
+                .map(|listener| {
+                    listener
+                        .connections
+                        .local_addr()
+                        .expect("bound")
+                        .as_socket()
+                })
                 .collect();
             assert_eq!(local, [Some(first), Some(second)]);
+            let udp: Vec<_> = sockets
+                .iter()
+                .map(|listener| {
+                    let socket = listener.datagrams.as_ref().expect("UDP by default");
+                    socket.local_addr().expect("bound").as_socket()
+                })
+                .collect();
+            assert_eq!(udp, local, "the same ports");
         }
     }
 
@@ -178,6 +284,26 @@ mod tests {
             sentence.contains(&format!("process {}", std::process::id())),
             "{sentence}"
         );
+    }
+
+    #[test]
+    fn a_busy_udp_port_is_one_sentence_and_no_matter_without_udp() {
+        let held = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let address = held.local_addr().expect("bound");
+        let sentence = bind_all(&[&address.to_string()]).expect_err("busy");
+        assert!(
+            sentence.starts_with(&format!(
+                "UDP port {} on 127.0.0.1 cannot be had: ",
+                address.port()
+            )),
+            "{sentence}"
+        );
+        let without = Listen {
+            udp: false,
+            ..listen(&[&address.to_string()])
+        };
+        let listeners = bind(&without, 1, &ListenOptions::default()).expect("TCP alone");
+        assert!(listeners.of_workers[0][0].datagrams.is_none());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod failure;
 mod limits;
 mod listen;
 mod machine;
+mod mailbox;
 mod nsc;
 mod probe;
 mod record;

@@ -15,6 +15,8 @@ pub(crate) struct Reporter {
     period_began: Option<Instant>,
     lines: u32,
     suppressed: u32,
+    /// Datagrams dropped unread, as said last.
+    unheard: u64,
 }
 
 impl Reporter {
@@ -24,6 +26,7 @@ impl Reporter {
             period_began: None,
             lines: 0,
             suppressed: 0,
+            unheard: 0,
         }
     }
 
@@ -98,6 +101,19 @@ impl Reporter {
         if self.allow(now) {
             let error = std::io::Error::from_raw_os_error(errno);
             warn!(shard = self.shard, %error, "a connection could not be accepted: the table of connections is full, or the kernel refused");
+        }
+    }
+
+    /// Says how many datagrams were dropped unread since the last time, if there were any. Call it now and then.
+    pub(crate) fn unheard(&mut self, total: u64) {
+        let since = total.saturating_sub(self.unheard);
+        self.unheard = total;
+        if since > 0 {
+            warn!(
+                shard = self.shard,
+                datagrams = since,
+                "datagrams were dropped unread: they asked for nothing, or came in a flood"
+            );
         }
     }
 

@@ -17,7 +17,7 @@ use funnel_channel::{Channel, ChannelOptions};
 use funnel_control::config::{ChannelConfig, Config, SourceConfig, Start};
 use funnel_control::directory::Directory;
 use funnel_control::startup::{self, ChannelFacts, Facts, Purpose};
-use funnel_engine::{Admission, AdmissionLimits};
+use funnel_engine::{Admission, AdmissionLimits, UdpLimits};
 use funnel_ingest::{Ingest, Source, SourceSpec};
 use funnel_session::LOAD_TEST_TOKEN;
 use funnel_uring::Caps;
@@ -29,6 +29,7 @@ use crate::failure::Failure;
 use crate::limits;
 use crate::listen::{self, Listeners};
 use crate::machine;
+use crate::mailbox::Mailbox;
 use crate::settings::{self, DEMO, REFERENCE, Settings};
 use crate::shard::{self, Plan, Served, Services, Shard, Tuning};
 use crate::signals;
@@ -164,6 +165,7 @@ fn services(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Services, 
             product: PRODUCT.to_owned(),
             handshake: seconds(limits.handshake_seconds),
             idle: seconds(limits.idle_seconds),
+            udp: settings.config.listen.udp,
             ..Default::default()
         }),
         admission: Arc::new(Admission::new(AdmissionLimits {
@@ -173,7 +175,18 @@ fn services(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Services, 
         })),
         selections_max: usize::try_from(limits.selections_max).unwrap_or(usize::MAX),
         viewers_per_shard_max: settings.fit.per_worker,
+        mailboxes: (0..settings.workers).map(|_| Mailbox::new()).collect(),
+        udp: udp_limits(settings.config.listen.udp_mtu),
     })
+}
+
+/// The payload of an IP packet of `mtu` bytes, behind the heads of IP and UDP.
+fn udp_limits(mtu: u16) -> UdpLimits {
+    UdpLimits {
+        payload_max_v4: mtu - 28,
+        payload_max_v6: mtu - 48,
+        ..UdpLimits::default()
+    }
 }
 
 /// What every viewer's program is told about this one: nothing, unless load tests are welcome.

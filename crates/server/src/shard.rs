@@ -4,20 +4,24 @@
 //! everything else it learns from its ring, its clock and the channels' versions.
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::bounded;
 use funnel_channel::Channel;
 use funnel_control::directory::Directory;
-use funnel_engine::{Action, Admission, Engine, EngineConfig, Key, UdpLimits};
+use funnel_engine::{Action, Admission, Engine, EngineConfig, Key, Outgoing, UdpLimits};
 use funnel_session::server::Settings;
-use funnel_uring::{Completion, Doorbell, File, Ops, Ring, RingConfig, RingError};
+use funnel_uring::net;
+use funnel_uring::{Batch, Completion, Doorbell, File, Ops, Ring, RingConfig, RingError};
 
 pub use funnel_engine::{Served, Tuning};
 
+use crate::listen::Listener;
+use crate::mailbox::Mailbox;
 use crate::report::Reporter;
 
 /// What all shards share: values that never change, and the admission's counters.
@@ -32,6 +36,10 @@ pub struct Services {
     pub selections_max: usize,
     /// Connections per shard.
     pub viewers_per_shard_max: u32,
+    /// One per shard, for resend requests that came to another one.
+    pub mailboxes: Vec<Mailbox>,
+    /// Bounds of media over UDP.
+    pub udp: UdpLimits,
 }
 
 /// One shard to be.
@@ -41,7 +49,7 @@ pub struct Plan {
     /// Where it is pinned.
     pub core: Option<core_affinity::CoreId>,
     /// Its own listeners (SO_REUSEPORT).
-    pub listeners: Vec<socket2::Socket>,
+    pub listeners: Vec<Listener>,
     /// What it shares with the others.
     pub services: Arc<Services>,
 }
@@ -53,9 +61,12 @@ pub enum ShardError {
     /// The kernel gave it no ring.
     #[error(transparent)]
     Ring(#[from] RingError),
+    /// The ring did not take a UDP socket.
+    #[error("a UDP socket cannot be used: {0}")]
+    Datagrams(#[source] std::io::Error),
     /// No thread.
     #[error("no thread for a worker: {0}")]
-    Thread(#[from] std::io::Error),
+    Thread(#[source] std::io::Error),
     /// The thread ended before it said how it went.
     #[error("a worker thread ended while it started")]
     Died,
@@ -94,13 +105,20 @@ pub fn start(plan: Plan) -> Result<Shard, ShardError> {
                 ..RingConfig::default()
             });
             match ring {
-                Err(error) => drop(tell.send(Err(error))),
+                Err(error) => drop(tell.send(Err(error.into()))),
                 Ok(ring) => {
-                    drop(tell.send(Ok(ring.doorbell())));
-                    Worker::new(plan, ring, seen).run();
+                    let doorbell = ring.doorbell();
+                    match Worker::new(plan, ring, seen) {
+                        Err(error) => drop(tell.send(Err(error))),
+                        Ok(worker) => {
+                            drop(tell.send(Ok(doorbell)));
+                            worker.run();
+                        }
+                    }
                 }
             }
-        })?;
+        })
+        .map_err(ShardError::Thread)?;
     let doorbell = told.recv().map_err(|_| ShardError::Died)??;
     Ok(Shard {
         doorbell,
@@ -145,23 +163,93 @@ struct Worker {
 /// The engine and what ties its keys to sockets. Apart from the ring, so that both can be used at a time.
 struct Connections {
     engine: Engine,
-    /// Socket of each viewer, by the engine's index.
-    files: Vec<Option<File>>,
+    sockets: Sockets,
+    /// Which of the services' mailboxes is its own.
+    shard: usize,
+    services: Arc<Services>,
     reporter: Reporter,
     random: RandomState,
     accepted: u64,
+    look_at_drops: Instant,
+}
+
+/// The ring's files behind the engine's keys.
+#[derive(Debug, Default)]
+struct Sockets {
+    /// Socket of each viewer, by the engine's index.
+    viewers: Vec<Option<Connection>>,
+    /// UDP socket of each listener.
+    datagrams: Vec<Option<File>>,
+    /// The same as ordinary descriptors, which can be asked what the kernel dropped.
+    askable: Vec<socket2::Socket>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Connection {
+    file: File,
+    /// Which listener accepted it: its datagrams leave from there.
+    listener: u16,
+}
+
+impl Sockets {
+    /// Accepts on the listeners and receives on their UDP sockets, each named by its place in the list.
+    fn open(listeners: Vec<Listener>, ring: &mut Ring) -> std::io::Result<Self> {
+        let mut sockets = Self::default();
+        for (number, listener) in listeners.into_iter().enumerate() {
+            if let Some(socket) = &listener.datagrams {
+                sockets.askable.push(socket.try_clone()?);
+            }
+            ring.listen(listener.connections, number as u64, ACCEPTS_ARMED);
+            let datagrams = listener
+                .datagrams
+                .map(|socket| ring.open_datagrams(socket))
+                .transpose()?;
+            if let Some(file) = datagrams {
+                ring.ops().receive_datagrams(file, number as u64);
+            }
+            sockets.datagrams.push(datagrams);
+        }
+        Ok(sockets)
+    }
+
+    /// Datagrams the kernel dropped: garbage, and what a flood was too much of.
+    fn dropped(&self) -> u64 {
+        let counts = self.askable.iter().map(net::datagrams_dropped);
+        counts.flatten().sum()
+    }
+
+    /// Lends a send of the engine's to the ring.
+    fn send<'d>(&self, batch: &mut Batch<'_, 'd>, send: &Outgoing<'_, 'd>) {
+        let index = send.key.index as usize;
+        let Some(connection) = self.viewers.get(index).copied().flatten() else {
+            return;
+        };
+        let (token, pieces) = (token(send.key), send.pieces.iter().copied());
+        match send.datagrams {
+            None => batch.send(connection.file, token, pieces),
+            Some(how) => {
+                let socket = self.datagrams.get(usize::from(connection.listener));
+                if let Some(file) = socket.copied().flatten() {
+                    batch.send_to(file, token, how.to, how.segment_bytes, pieces);
+                }
+            }
+        }
+    }
 }
 
 impl Worker {
-    fn new(plan: Plan, mut ring: Ring, order: Arc<AtomicU8>) -> Self {
-        for (token, socket) in plan.listeners.into_iter().enumerate() {
-            ring.listen(socket, token as u64, ACCEPTS_ARMED);
-        }
+    fn new(mut plan: Plan, mut ring: Ring, order: Arc<AtomicU8>) -> Result<Self, ShardError> {
+        let sockets = Sockets::open(std::mem::take(&mut plan.listeners), &mut ring)
+            .map_err(ShardError::Datagrams)?;
         let services = plan.services;
+        if let Some(mailbox) = services.mailboxes.get(plan.index) {
+            mailbox.open(ring.doorbell());
+        }
         for (_, served) in services.directory.iter() {
             wake_on_change(&served.channel, ring.doorbell());
         }
         let viewers_max = services.viewers_per_shard_max as usize;
+        let directory = Arc::clone(&services);
         let config = EngineConfig {
             settings: Arc::clone(&services.settings),
             admission: Arc::clone(&services.admission),
@@ -169,11 +257,11 @@ impl Worker {
             selections_max: services.selections_max,
             sends_max: SENDS_PER_TURN as usize,
             visit_bytes_max: VISIT_BYTES_MAX,
-            shard: 0,
-            shards: 1,
-            udp: UdpLimits::default(),
+            shard: u16::try_from(plan.index).unwrap_or(u16::MAX),
+            shards: u16::try_from(services.mailboxes.len()).unwrap_or(u16::MAX),
+            udp: services.udp,
             lookup: Box::new(move |name| {
-                services
+                directory
                     .directory
                     .find(name)
                     .map(|found| found.value.clone())
@@ -181,18 +269,21 @@ impl Worker {
         };
         let connections = Connections {
             engine: Engine::new(config, Instant::now()),
-            files: Vec::with_capacity(viewers_max),
+            sockets,
+            shard: plan.index,
+            services,
             reporter: Reporter::new(plan.index),
             random: RandomState::new(),
             accepted: 0,
+            look_at_drops: Instant::now(),
         };
-        Self {
+        Ok(Self {
             index: plan.index,
             ring,
             connections,
             arena: vec![0; ARENA_BYTES].into(),
             order,
-        }
+        })
     }
 
     fn run(mut self) {
@@ -221,6 +312,7 @@ impl Worker {
             engine, reporter, ..
         } = &mut self.connections;
         reporter.write(engine.reports(), now);
+        self.connections.report_drops();
         self.connections
             .reporter
             .finish(&self.connections.engine.counters());
@@ -230,24 +322,24 @@ impl Worker {
     fn turn(&mut self, now: Instant) {
         let Connections {
             engine,
-            files,
+            sockets,
             reporter,
             ..
         } = &mut self.connections;
         let (guards, sends, wake) = engine.begin(now);
         self.ring.turn(wake, now, |batch| {
-            sends.fill(&guards, &mut self.arena, |send| {
-                if let Some(file) = files.get(send.key.index as usize).copied().flatten() {
-                    batch.send(file, token(send.key), send.pieces.iter().copied());
-                }
-            });
+            sends.fill(&guards, &mut self.arena, |send| sockets.send(batch, &send));
         });
         let spare = guards.release();
         engine.end(spare);
-        carry_out(engine, files, self.ring.ops());
+        carry_out(engine, &mut sockets.viewers, self.ring.ops());
         let now = Instant::now();
         reporter.write(engine.reports(), now);
         let connections = &mut self.connections;
+        if now >= connections.look_at_drops {
+            connections.look_at_drops = now + LOOK_AT_DROPS_EVERY;
+            connections.report_drops();
+        }
         self.ring
             .drain(|completion, ops| connections.take(now, completion, ops));
     }
@@ -256,7 +348,11 @@ impl Worker {
 impl Connections {
     fn take(&mut self, now: Instant, completion: Completion<'_>, ops: &mut Ops) {
         match completion {
-            Completion::Accepted { file, peer, .. } => {
+            Completion::Accepted {
+                file,
+                peer,
+                listener,
+            } => {
                 self.accepted += 1;
                 // Keyed with fresh process-wide secrets, so nobody can predict it.
                 let random = self.random.hash_one(self.accepted);
@@ -264,10 +360,12 @@ impl Connections {
                     None => ops.abort(file),
                     Some(key) => {
                         let index = key.index as usize;
-                        if self.files.len() <= index {
-                            self.files.resize(index + 1, None);
+                        if self.sockets.viewers.len() <= index {
+                            self.sockets.viewers.resize(index + 1, None);
                         }
-                        self.files[index] = Some(file);
+                        // The number of a listener in its list, as given to `listen`.
+                        let listener = listener as u16;
+                        self.sockets.viewers[index] = Some(Connection { file, listener });
                         ops.receive(file, token(key));
                     }
                 }
@@ -277,24 +375,53 @@ impl Connections {
             Completion::ReceiveEnded { token, result } => self.engine.hung_up(key(token), result),
             Completion::Writable { token } => self.engine.writable(now, key(token)),
             Completion::Sent { token, result } => self.engine.sent(now, key(token), result),
-            Completion::DoorbellRang => {}
-            // A shard connects to nobody, and has no socket for datagrams.
-            Completion::Connected { .. }
-            | Completion::ConnectFailed { .. }
-            | Completion::Datagram { .. } => {}
+            Completion::Datagram { from, bytes, .. } => self.datagram(now, from, bytes),
+            Completion::DoorbellRang => self.empty_mailbox(now),
+            // A shard connects to nobody.
+            Completion::Connected { .. } | Completion::ConnectFailed { .. } => {}
         }
-        carry_out(&mut self.engine, &mut self.files, ops);
+        carry_out(&mut self.engine, &mut self.sockets.viewers, ops);
+    }
+
+    /// Says what was dropped unread, by the kernel or for want of room in the mailbox.
+    fn report_drops(&mut self) {
+        let mailbox = self.services.mailboxes.get(self.shard);
+        let unread = self.sockets.dropped() + mailbox.map_or(0, Mailbox::lost);
+        self.reporter.unheard(unread);
+    }
+
+    /// A resend request: this shard's, or another's.
+    fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        if let Some(shard) = self.engine.datagram(now, from, bytes)
+            && let Some(mailbox) = self.services.mailboxes.get(usize::from(shard))
+        {
+            mailbox.put(from, bytes);
+        }
+    }
+
+    fn empty_mailbox(&mut self, now: Instant) {
+        while let Some(letter) = self
+            .services
+            .mailboxes
+            .get(self.shard)
+            .and_then(Mailbox::take)
+        {
+            // A client id names its shard, so this is the right one.
+            self.engine.datagram(now, letter.from, &letter.bytes);
+        }
     }
 }
 
 /// Does what the engine asks for, at once: the index of a removed viewer may be given to the next connection.
-fn carry_out(engine: &mut Engine, files: &mut [Option<File>], ops: &mut Ops) {
+fn carry_out(engine: &mut Engine, connections: &mut [Option<Connection>], ops: &mut Ops) {
     for action in engine.actions() {
         let (Action::AwaitWritable(key) | Action::Close(key) | Action::Abort(key)) = action;
-        let Some(slot) = files.get_mut(key.index as usize) else {
+        let Some(slot) = connections.get_mut(key.index as usize) else {
             continue;
         };
-        let Some(file) = *slot else { continue };
+        let Some(Connection { file, .. }) = *slot else {
+            continue;
+        };
         match action {
             Action::AwaitWritable(key) => ops.poll_writable(file, token(key)),
             Action::Close(_) => {
@@ -335,6 +462,8 @@ const STOP: u8 = 2;
 const SENDS_PER_TURN: u32 = 1024;
 /// Direct descriptors beside those of viewers: connections on their way out.
 const FILES_SPARE: u32 = 256;
+/// How often the kernel is asked what it dropped.
+const LOOK_AT_DROPS_EVERY: Duration = Duration::from_secs(10);
 /// Accepts armed per listener.
 const ACCEPTS_ARMED: u16 = 64;
 /// Requests of players are small (the largest is 1,536 bytes); the ring hands a buffer back at once.
