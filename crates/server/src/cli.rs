@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use funnel_session::url::Url;
+use funnel_uring::net::Interface;
+
+use crate::locator::Locator;
 
 /// Live broadcasting over MMS for Windows Media Player, VLC, ffmpeg, mplayer and their kin.
 #[derive(Debug, Parser)]
@@ -47,9 +49,12 @@ impl Default for Command {
 /// Arguments of `funnel probe`.
 #[derive(Args, Debug)]
 pub struct Probe {
-    /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst:// or mmsu:// (UDP)
-    #[arg(value_name = "URL")]
-    pub url: Url,
+    /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst:// or mmsu:// (UDP); a multicast: FILE.nsc, or http://HOST/FILE.nsc
+    #[arg(value_name = "URL|FILE.nsc")]
+    pub url: Locator,
+    /// Of a multicast.
+    #[command(flatten)]
+    pub multicast: Multicast,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -72,9 +77,12 @@ pub struct Nsc {
 /// Arguments of `funnel record`.
 #[derive(Args, Debug)]
 pub struct Record {
-    /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst://; mmsu:// takes the media over UDP and asks for what is lost
-    #[arg(value_name = "URL")]
-    pub url: Url,
+    /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst://; mmsu:// takes the media over UDP and asks for what is lost; a multicast: FILE.nsc, or http://HOST/FILE.nsc
+    #[arg(value_name = "URL|FILE.nsc")]
+    pub url: Locator,
+    /// Of a multicast.
+    #[command(flatten)]
+    pub multicast: Multicast,
     /// Where to write; while recording the file is called FILE.part.
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
@@ -84,6 +92,35 @@ pub struct Record {
     /// Replace FILE if it exists.
     #[arg(long)]
     pub overwrite: bool,
+}
+
+/// How a multicast is received; of no meaning for other channels.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Multicast")]
+pub struct Multicast {
+    /// The network interface to join on, by name or address; without it where the route to the group leads.
+    #[arg(long, value_name = "NAME|ADDRESS", value_parser = interface)]
+    pub interface: Option<Interface>,
+    /// Join only the source that the announcement names (Multicast Adapter), as groups in 232.0.0.0/8 and ff3x: need.
+    #[arg(long)]
+    pub source_specific: bool,
+    /// Silence after which the announcement's unicast URL is played instead.
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = time)]
+    pub open_time: Duration,
+}
+
+fn interface(text: &str) -> Result<Interface, String> {
+    Interface::find(text).map_err(|error| error.to_string())
+}
+
+impl Default for Multicast {
+    fn default() -> Self {
+        Self {
+            interface: None,
+            source_specific: false,
+            open_time: Duration::from_secs(20),
+        }
+    }
 }
 
 /// Reads `10s`, `500ms`, `1.5h`, `2m 30s`, `90` (seconds).

@@ -1,27 +1,28 @@
 //! `funnel probe`: what a channel carries, from its header. Nothing is played, so no show is started by asking.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use funnel_asf::probe::is_probe;
 use funnel_asf::{Header, Stream, StreamKind};
 use funnel_session::allows_load_test;
 use funnel_session::client::{CloseReason, Event, Options, Stage};
-use funnel_session::url::Url;
 use serde::Serialize;
 
 use crate::check::visible;
 use crate::cli;
-use crate::client::{Connection, explain};
 use crate::console::say;
 use crate::failure::Failure;
+use crate::feed::Feed;
+use crate::group::Group;
+use crate::locator::Locator;
 
 /// Asks and prints.
 ///
 /// # Errors
 /// The server cannot be reached, refuses, or sends what is no header.
 pub fn run(arguments: &cli::Probe) -> Result<(), Failure> {
-    let answers = ask(&arguments.url, arguments.timeout)?;
+    let answers = ask(arguments)?;
     let header = Header::parse(&answers.header).map_err(|error| {
         Failure::fault(format!("{}: its header is damaged: {error}", arguments.url))
     })?;
@@ -41,24 +42,29 @@ struct Answers {
     server_version: String,
     product: Option<String>,
     header: Vec<u8>,
+    multicast: Option<MulticastReport>,
     elsewhere: Option<String>,
     refused_at: Option<Stage>,
     end: Option<CloseReason>,
 }
 
-fn ask(url: &Url, timeout: Duration) -> Result<Answers, Failure> {
+fn ask(arguments: &cli::Probe) -> Result<Answers, Failure> {
+    let (url, timeout) = (&arguments.url, arguments.timeout);
     let options = Options {
         auto_play: false,
         answer_within: timeout,
         ..Options::default()
     };
-    let mut connection = Connection::open(url, options).map_err(Failure::fault)?;
+    let mut feed = Feed::open(url, options, &arguments.multicast)?;
     let mut answers = Answers::default();
     let mut has_left = false;
-    while connection.is_open() {
-        connection.turn(timeout, |event| answers.take(event));
+    while feed.is_open() {
+        feed.turn(timeout, |event| answers.take(event));
+        if let Some(group) = feed.group() {
+            answers.hear(group);
+        }
         if !answers.header.is_empty() && !has_left {
-            connection.leave();
+            feed.leave();
             has_left = true;
         }
     }
@@ -71,10 +77,24 @@ fn ask(url: &Url, timeout: Duration) -> Result<Answers, Failure> {
         )));
     }
     let reason = answers.end.unwrap_or(CloseReason::ConnectionLost);
-    Err(Failure::Fault(explain(url, answers.refused_at, &reason)))
+    Err(Failure::Fault(feed.explain(answers.refused_at, &reason)))
 }
 
 impl Answers {
+    /// A beacon is an answer too: the header is in the announcement.
+    fn hear(&mut self, group: &Group) {
+        let format = group.announcement().formats().iter().next();
+        if self.header.is_empty()
+            && group.stats().beacons > 0
+            && let Some(format) = format
+        {
+            self.header = format.header().to_vec();
+            self.multicast = Some(MulticastReport::new(group, "beacons"));
+        } else if !self.header.is_empty() && self.multicast.is_none() {
+            self.multicast = Some(MulticastReport::new(group, "packets"));
+        }
+    }
+
     fn take(&mut self, event: Event<'_>) {
         match event {
             Event::Connected {
@@ -108,6 +128,30 @@ struct Report {
     /// The server says that load tests are welcome.
     allows_load_test: bool,
     streams: Vec<StreamReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multicast: Option<MulticastReport>,
+}
+
+/// Where a multicast is, and what comes from there.
+#[derive(Clone, Debug, Serialize)]
+struct MulticastReport {
+    group: SocketAddr,
+    /// `packets`, or `beacons` while there is no show.
+    hears: &'static str,
+    name: Option<String>,
+    unicast_url: Option<String>,
+}
+
+impl MulticastReport {
+    fn new(group: &Group, hears: &'static str) -> Self {
+        let announcement = group.announcement();
+        Self {
+            group: group.name(),
+            hears,
+            name: announcement.name.as_ref().map(ToString::to_string),
+            unicast_url: announcement.unicast_url.as_ref().map(ToString::to_string),
+        }
+    }
 }
 
 /// A stream, as `--json` and people see it.
@@ -128,7 +172,7 @@ pub(crate) struct StreamReport {
 }
 
 impl Report {
-    fn new(url: &Url, answers: &Answers, header: &Header) -> Self {
+    fn new(url: &Locator, answers: &Answers, header: &Header) -> Self {
         let texts = header.description();
         Self {
             url: url.to_string(),
@@ -144,6 +188,7 @@ impl Report {
             probe_channel: is_probe(header).is_some(),
             allows_load_test: answers.product.as_deref().is_some_and(allows_load_test),
             streams: header.streams().iter().map(StreamReport::new).collect(),
+            multicast: answers.multicast.clone(),
         }
     }
 
@@ -157,7 +202,22 @@ impl Report {
             Some(product) => format!("{} ({product})", self.server_version),
             None => self.server_version.clone(),
         };
-        field("server", &server);
+        if let Some(multicast) = &self.multicast {
+            field(
+                "group",
+                &format!("{} ({})", multicast.group, multicast.hears),
+            );
+            for (name, text) in [
+                ("name", &multicast.name),
+                ("unicast", &multicast.unicast_url),
+            ] {
+                if let Some(text) = text {
+                    field(name, text);
+                }
+            }
+        } else {
+            field("server", &server);
+        }
         for (name, value) in [("title", &self.title), ("author", &self.author)] {
             if !value.is_empty() {
                 field(name, value);

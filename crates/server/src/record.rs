@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use funnel_asf::Header;
 use funnel_session::HResult;
-use funnel_session::client::{CloseReason, Event, Options, Stage, UdpStats};
+use funnel_session::client::{CloseReason, Event, Options, Stage};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use crate::cli;
-use crate::client::{Connection, explain};
 use crate::console::{complain, say};
 use crate::failure::Failure;
+use crate::feed::Feed;
 use crate::recording::{RecordError, Recording};
 use crate::signals::Interrupt;
 
@@ -26,24 +26,21 @@ pub fn run(arguments: &cli::Record) -> Result<(), Failure> {
         ));
     }
     let interrupt = Interrupt::listen().map_err(Failure::fault)?;
-    let mut connection =
-        Connection::open(&arguments.url, Options::default()).map_err(Failure::fault)?;
+    let mut feed = Feed::open(&arguments.url, Options::default(), &arguments.multicast)?;
     let mut recorder = Recorder::new(arguments);
     let mut has_left = false;
-    while connection.is_open() {
-        connection.turn(PATIENCE, |event| recorder.take(event));
+    while feed.is_open() {
+        feed.turn(PATIENCE, |event| recorder.take(event));
         recorder.show_progress();
         if !has_left && (recorder.is_done() || interrupt.came()) {
             recorder.was_interrupted = !recorder.is_done();
             recorder.wants_more = false;
-            connection.leave();
+            feed.leave();
             has_left = true;
         }
     }
-    if let Some(stats) = connection.udp_stats() {
-        recorder.say_of_udp(&stats);
-    }
-    recorder.finish()
+    recorder.say(feed.summary());
+    recorder.finish(|refused_at, reason| feed.explain(refused_at, reason))
 }
 
 /// A signal is noticed within this time.
@@ -193,13 +190,17 @@ impl<'a> Recorder<'a> {
         self.progress.set_message(summary(recording));
     }
 
-    /// What the network lost, and what came of asking for it.
-    fn say_of_udp(&self, stats: &UdpStats) {
-        let words = udp_summary(stats);
-        self.progress.suspend(|| say(&format!("{words}\n")));
+    /// What the network lost, and what came of it.
+    fn say(&self, summary: Option<String>) {
+        if let Some(words) = summary {
+            self.progress.suspend(|| say(&format!("{words}\n")));
+        }
     }
 
-    fn finish(mut self) -> Result<(), Failure> {
+    fn finish(
+        mut self,
+        explain: impl FnOnce(Option<Stage>, &CloseReason) -> String,
+    ) -> Result<(), Failure> {
         self.complete();
         self.progress.finish_and_clear();
         let url = &self.arguments.url;
@@ -217,7 +218,7 @@ impl<'a> Recorder<'a> {
             {
                 Err(Failure::Fault(format!(
                     "{}{kept}",
-                    explain(url, self.refused_at, &reason)
+                    explain(self.refused_at, &reason)
                 )))
             }
             _ if self.kept == 0 => Err(Failure::Fault(format!(
@@ -239,14 +240,6 @@ fn summary(recording: &Recording) -> String {
         gaps => format!("{gaps} gaps"),
     };
     format!("{seconds:.1} s, {size}, {} packets, {gaps}", totals.packets)
-}
-
-/// Packets and what became of them.
-fn udp_summary(stats: &UdpStats) -> String {
-    format!(
-        "over UDP: {} packets came; {} were asked for again, {} of them recovered; {} are lost",
-        stats.received, stats.requested, stats.recovered, stats.lost
-    )
 }
 
 /// On a terminal only; elsewhere it draws nothing.
@@ -282,6 +275,7 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::explain;
 
     #[test]
     fn later_files_are_numbered_before_the_extension() {
@@ -302,28 +296,18 @@ mod tests {
         progress(Some(Duration::from_secs(1)));
     }
 
-    #[test]
-    fn the_summary_says_what_was_asked_for_again() {
-        let stats = UdpStats {
-            received: 990,
-            requested: 25,
-            recovered: 15,
-            lost: 10,
-            ..UdpStats::default()
-        };
-        assert_eq!(
-            udp_summary(&stats),
-            "over UDP: 990 packets came; 25 were asked for again, 15 of them recovered; 10 are lost"
-        );
-    }
-
     fn recorder_with<'a>(
         arguments: &'a cli::Record,
         events: impl FnOnce(&mut Recorder<'a>),
     ) -> Result<(), Failure> {
         let mut recorder = Recorder::new(arguments);
         events(&mut recorder);
-        recorder.finish()
+        finish(recorder)
+    }
+
+    fn finish(recorder: Recorder<'_>) -> Result<(), Failure> {
+        let url = "mms://studio/show".parse().expect("a URL");
+        recorder.finish(|refused_at, reason| explain(&url, refused_at, reason))
     }
 
     fn show() -> (Vec<u8>, Vec<Vec<u8>>) {
@@ -357,6 +341,7 @@ mod tests {
         let url = "mms://studio/show".parse().expect("a URL");
         cli::Record {
             url,
+            multicast: cli::Multicast::default(),
             output: folder.join("show.asf"),
             duration,
             overwrite: false,
@@ -402,7 +387,7 @@ mod tests {
             recorder.length()
         );
         recorder.take(Event::Close(CloseReason::Finished));
-        recorder.finish().expect("as asked");
+        finish(recorder).expect("as asked");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod late_joiners_start_at_a_clean_point;
 mod live_command_source_with_a_stalled_player;
 mod load_tests_can_trust_the_probe;
 mod mplayer_xine_and_mpd_play_to_the_end;
+mod multicasts_are_recorded;
 mod probe_and_record;
 mod restarted_encoder_keeps_viewers;
 mod shutdown_ends_every_session;

@@ -75,9 +75,8 @@ const NEAR: u32 = 16;
 impl Receiver {
     /// Begins at `now`, with the group joined.
     pub fn new(announcement: Arc<Announcement>, options: Options, now: Instant) -> Self {
-        let first = Header::parse(first_format(&announcement).header());
         Self {
-            packet_bytes: first.map_or(0, |header| header.packet_bytes() as usize),
+            packet_bytes: packet_bytes(&announcement),
             window: Window::new(announcement.span_max.unwrap_or(0)),
             stats: Stats::default(),
             current: None,
@@ -112,6 +111,22 @@ impl Receiver {
             Input::Close => self.end(),
         }
         self.window.settle(now, &self.options);
+    }
+
+    /// Goes on with another announcement of the same multicast, which may have other headers: after
+    /// [`Event::UnknownFormat`]. False if packets are held whose header it does not have; then nothing has changed. A header
+    /// that this one lacks too is told again.
+    pub fn renew(&mut self, announcement: Arc<Announcement>) -> bool {
+        let formats = announcement.formats();
+        let mut held = self.window.held_streams();
+        if !held.all(|stream| formats.get(stream.format()).is_some()) {
+            return false;
+        }
+        drop(held);
+        self.unknown = None;
+        self.packet_bytes = packet_bytes(&announcement);
+        self.announcement = announcement;
+        true
     }
 
     /// What to do next.
@@ -338,6 +353,12 @@ impl Stray {
             other.id
         }
     }
+}
+
+/// Of the first header.
+fn packet_bytes(announcement: &Announcement) -> usize {
+    let header = Header::parse(first_format(announcement).header());
+    header.map_or(0, |header| header.packet_bytes() as usize)
 }
 
 fn first_format(announcement: &Announcement) -> &Format {

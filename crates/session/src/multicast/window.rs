@@ -199,6 +199,14 @@ impl Window {
             .map(|slot| slot.stream)
     }
 
+    /// The streams of packets that are still to be told.
+    pub fn held_streams(&self) -> impl Iterator<Item = StreamId> {
+        let told = self.next.wrapping_sub(self.first) as usize;
+        let held = self.slots.iter().skip(told);
+        held.filter(|slot| !slot.is_missing())
+            .map(|slot| slot.stream)
+    }
+
     /// The next released packet, copied into `out`, or run of lost ones.
     pub fn tell(&mut self, out: &mut Vec<u8>) -> Option<Told> {
         if self.is_told() {
