@@ -1,18 +1,18 @@
-//! The kernel's floor and what lies above it: one train each to 1,000 loopback connections.
+//! The kernel's floor and what lies above it: one train each to 1,000 loopback connections, or UDP addresses.
 //!
 //! Three senders of the same bytes take turns, so that a noisy neighbour hits all of them alike: a bare loop of `sendmsg`
 //! over ready-made pieces, the ring with the same pieces, and the ring with the engine that decides and frames. Time is CPU
 //! time of this thread, which on loopback includes the receiver's half of TCP. Readers empty the sockets between rounds,
-//! outside of the time.
+//! outside of the time. Trains of datagrams are one send of the ring each, cut by the kernel (UDP_SEGMENT), of several lengths.
 
 use std::io::{IoSlice, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use funnel_benches::clock::{self, median};
 use funnel_benches::house::{House, PACKET_BYTES, Plan, STEP};
 use funnel_engine::Key;
-use funnel_uring::net::{ListenOptions, listener};
+use funnel_uring::net::{DatagramOptions, ListenOptions, datagram_socket, listener};
 use funnel_uring::{Completion, File, Ring, RingConfig};
 use socket2::SockRef;
 
@@ -56,6 +56,7 @@ fn main() {
         );
     }
     tell_sends_per_turn(&mut ring, connections, rounds);
+    tell_datagrams(connections, rounds.div_ceil(3));
 }
 
 /// Prints what it costs to enter the kernel more often than once.
@@ -70,6 +71,27 @@ fn tell_sends_per_turn(ring: &mut RingOnly, connections: usize, rounds: usize) {
     println!("the ring alone, by sends in a turn:");
     for (times, sends) in times.iter().zip(sizes) {
         println!("  {sends:>5} {:6.3} µs a send", median(times));
+    }
+}
+
+/// Prints what trains of datagrams cost, by their length.
+fn tell_datagrams(addresses: usize, rounds: usize) {
+    let mut datagrams = Datagrams::new(addresses);
+    let lengths = [1, 5, 16];
+    let mut times = lengths.map(|_| Vec::new());
+    for _ in 0..rounds {
+        for (times, packets) in times.iter_mut().zip(lengths) {
+            let time = datagrams.round(packets).as_nanos() as f64;
+            times.push(time / addresses as f64 / 1000.0);
+        }
+    }
+    println!(
+        "one train of datagrams ({DATAGRAM_BYTES} bytes each) of the ring's to each of {addresses} addresses, by packets in a train:"
+    );
+    for (times, packets) in times.iter().zip(lengths) {
+        let send = median(times);
+        let packet = send / packets as f64;
+        println!("  {packets:>5} {send:6.3} µs a send, {packet:6.3} µs a packet");
     }
 }
 
@@ -224,6 +246,76 @@ impl RingOnly {
         });
         assert_eq!(sent, files.len());
         readers.empty();
+        time
+    }
+}
+
+const DATAGRAM_BYTES: usize = HEAD_BYTES + PACKET_BYTES;
+
+/// A ring with one UDP socket, and those it sends to.
+struct Datagrams {
+    ring: Ring,
+    file: File,
+    readers: Vec<UdpSocket>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Datagrams {
+    fn new(addresses: usize) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut ring = Ring::new(RingConfig::default()).expect("this bench needs io_uring");
+        let socket = datagram_socket(any, &DatagramOptions::default()).expect("loopback");
+        let file = ring.open_datagrams(socket).expect("an empty table");
+        let readers: Vec<UdpSocket> = (0..addresses)
+            .map(|_| UdpSocket::bind(any).expect("loopback"))
+            .collect();
+        let addresses = readers.iter().map(|reader| {
+            reader.set_nonblocking(true).expect("a socket");
+            reader.local_addr().expect("bound")
+        });
+        Self {
+            addresses: addresses.collect(),
+            ring,
+            file,
+            readers,
+        }
+    }
+
+    /// A train of so many packets to every address.
+    fn round(&mut self, packets: usize) -> Duration {
+        let Self {
+            ring,
+            file,
+            readers,
+            addresses,
+        } = self;
+        let (head, body) = ([0; HEAD_BYTES], [0xA5; PACKET_BYTES]);
+        let train_bytes = (packets * DATAGRAM_BYTES) as i32;
+        let segment_bytes = (packets > 1).then_some(DATAGRAM_BYTES as u16);
+        let (time, sent) = clock::timed(|| {
+            let (now, mut sent) = (Instant::now(), 0);
+            ring.turn(Some(now), now, |batch| {
+                for (token, &to) in (0..).zip(&*addresses) {
+                    let pieces = (0..packets).flat_map(|_| [&head[..], &body]);
+                    batch.send_to(*file, token, to, segment_bytes, pieces);
+                }
+            });
+            ring.drain(|completion, _| {
+                if let Completion::Sent { result, .. } = completion {
+                    assert_eq!(result, train_bytes);
+                    sent += 1;
+                }
+            });
+            sent
+        });
+        assert_eq!(sent, addresses.len());
+        let mut buffer = [0; DATAGRAM_BYTES + 1];
+        for reader in readers {
+            for _ in 0..packets {
+                let read = reader.recv(&mut buffer);
+                assert_eq!(read.expect("all of the train"), DATAGRAM_BYTES);
+            }
+        }
         time
     }
 }
