@@ -3,10 +3,11 @@
 //! A send is a `sendmsg` with MSG_DONTWAIT on a direct descriptor. io_uring executes it inside `io_uring_enter`, in this
 //! thread: the ring has no SQPOLL thread, no entry carries IOSQE_ASYNC, DRAIN or a link, and MSG_DONTWAIT marks the request
 //! NOWAIT, so that instead of arming a poll or going to a worker it completes, in full, short, or with EAGAIN. The bytes are copied
-//! into the socket buffer or not taken at all (no zero copy). So when `turn` has entered the kernel and returns, every send is over.
-//! The ring does not only believe this: it counts sends submitted and send completions reaped, and waits should they ever
-//! differ (`driver.rs`). The pieces have a lifetime that outlives the call of `turn`, and entries reach the kernel only from inside
-//! it: a panic in the caller's closure drops the [`Batch`], which forgets what was not submitted.
+//! into the socket buffer or not taken at all (no zero copy); of datagrams, which are never short, all or none. So when `turn` has
+//! entered the kernel and returns, every send is over. The ring does not only believe this: it counts sends submitted and send
+//! completions reaped, and waits should they ever differ (`driver.rs`). The pieces have a lifetime that outlives the call of `turn`,
+//! and entries reach the kernel only from inside it: a panic in the caller's closure drops the [`Batch`], which forgets what was
+//! not submitted. Addresses and control messages of datagrams are copied into the table of sends.
 
 use std::{cell::Cell, marker::PhantomData, net::SocketAddr, ptr};
 

@@ -5,10 +5,13 @@
 //! one [`Completion`] at a time). Sockets are *direct descriptors*: they live in the ring's own table and are named by a
 //! [`File`], a slot with a generation, so that a late name never reaches the next connection in the same slot.
 //!
+//! A file is a connection (accepted, or [`Ops::connect`]) or a UDP socket ([`Ring::open_datagrams`]), which sends to and hears from many.
+//!
 //! Invariants worth naming:
 //! - Memory lent to a send is the kernel's only while `turn` runs (`batch.rs` says why, and the ring counts it).
 //! - Memory the kernel may touch later (receive buffers, addresses of accepts and connects) is the ring's own and outlives every
 //!   operation on it.
+//! - What strangers send costs a bounded number of datagrams a time, and nothing of what connections need (`datagrams.rs`).
 //! - After [`Ops::close`] nothing more is reported for that file.
 //! - In steady state a turn makes no heap operation.
 //!

@@ -1,7 +1,8 @@
 //! Listening sockets, with everything set that accepted connections must inherit; sockets to connect with; sockets for datagrams.
 //!
 //! A direct descriptor has no number other libraries could work on, so options go on the listener before it listens; Linux
-//! copies them to each accepted socket; a client's go on before it is handed to the ring. One address is listened on by every shard (`reuse_port`); the kernel spreads the peers.
+//! copies them to each accepted socket; a client's and a UDP socket's go on before it is handed to the ring. One address is listened
+//! on by every shard (`reuse_port`); the kernel spreads the peers.
 
 mod datagrams;
 mod groups;

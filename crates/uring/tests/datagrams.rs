@@ -150,6 +150,41 @@ fn a_closed_file_is_gone_at_once() {
 }
 
 #[test]
+fn a_socket_for_each_of_a_thousand_viewers_hears_large_datagrams() {
+    let mut shard = Shard::without_listener(RingConfig {
+        files: 1_024,
+        datagram_buffers: 16,
+        datagram_bytes: 65_536,
+        datagram_rest: Duration::ZERO,
+        ..SMALL
+    });
+    let ip = LOOPBACKS[0];
+    let addresses: Vec<SocketAddr> = (0..1_000)
+        .map(|token| {
+            let (file, address) = open(&mut shard, ip, &DatagramOptions::default());
+            shard.ring.ops().receive_datagrams(file, token);
+            address
+        })
+        .collect();
+    let server = peer(ip);
+    let from = server.local_addr().unwrap();
+    let largest = pattern(65_507);
+    for (token, &address) in (0..).zip(&addresses) {
+        server.send_to(&largest, address).unwrap();
+        shard.until("the datagram", |shard| !shard.told.is_empty());
+        let told = shard.told.drain(..).collect::<Vec<_>>();
+        assert!(
+            told == [Told::Datagram(token, from, largest.clone())],
+            "{token}"
+        );
+    }
+    for &address in &addresses {
+        server.send_to(b"all at once", address).unwrap();
+    }
+    shard.until("one each", |shard| shard.told.len() == addresses.len());
+}
+
+#[test]
 fn a_slot_may_change_hands_at_once() {
     let mut shard = Shard::without_listener(RingConfig { files: 2, ..SMALL });
     let ip = LOOPBACKS[0];
