@@ -108,6 +108,26 @@ fn a_train_arrives_as_datagrams_of_one_size_and_a_shorter_last() {
 }
 
 #[test]
+fn a_train_leaves_nothing_to_the_next_turn() {
+    let mut shard = Shard::without_listener(SMALL);
+    let ip = LOOPBACKS[0];
+    let (file, _) = open(&mut shard, ip, &DatagramOptions::default());
+    let [first, second] = [peer(ip), peer(ip)];
+    let socket = datagram_socket(SocketAddr::new(ip, 0), &DatagramOptions::default()).unwrap();
+    let to = second.local_addr().unwrap();
+    socket.connect(&to.into()).unwrap();
+    let connected = shard.ring.open_datagrams(socket).unwrap();
+    shard.send(Duration::ZERO, |batch| {
+        let to = first.local_addr().unwrap();
+        batch.send_to(file, 0, to, Some(4), [&b"a train"[..]]);
+    });
+    assert_eq!([next(&first).0, next(&first).0], [&b"a tr"[..], b"ain"]);
+    assert_eq!(shard.send_one(connected, b"no train"), 8);
+    assert_eq!(next(&second).0, b"no train");
+    assert_silent(&first);
+}
+
+#[test]
 fn a_turn_may_hold_more_trains_than_the_queue() {
     let mut shard = Shard::without_listener(RingConfig {
         sends_per_turn: 4,
