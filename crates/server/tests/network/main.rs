@@ -7,3 +7,4 @@ mod lab;
 #[expect(dead_code, reason = "the tests on loopback use the rest")]
 mod support;
 mod the_lab_does_what_it_counts;
+mod vlc_plays_over_udp;

@@ -2,6 +2,7 @@
 
 pub mod asf;
 pub mod media;
+pub mod normalised;
 pub mod player;
 pub mod server;
 pub mod tools;

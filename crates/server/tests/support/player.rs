@@ -184,6 +184,16 @@ impl Vlc {
             &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
         )
     }
+
+    /// What VLC receives from `url` until the stream ends: header and packets, not demuxed. Once a VLC.
+    pub fn dump(&self, seconds: u32, url: &str) -> Vec<u8> {
+        let out = self.home.join("dump.asf");
+        let dump = format!("--demuxdump-file={}", out.display());
+        let ran = self.run(seconds, &["-vv", "--demux=dump", &dump, url]);
+        assert!(out.exists(), "VLC wrote nothing: {}", ran.report());
+        assert!(!ran.timed_out(), "VLC does not end: {}", ran.report());
+        super::read(&out)
+    }
 }
 
 /// What ffmpeg complains about: its warnings but for the remark on sound without a channel layout, which it
@@ -198,6 +208,19 @@ pub fn complaints(output: &str) -> String {
 
 /// Frames of one stream as `-f framemd5` lists them: size and hash, times left out.
 pub type Frames = Vec<String>;
+
+/// Decodes a file with ffmpeg and returns the frames of all its streams; the list of them goes into `folder`.
+pub fn decode(file: &Path, folder: &Path) -> Vec<Frames> {
+    let name = file.file_name().expect("a file's name").to_string_lossy();
+    let md5 = folder.join(format!("{name}.md5"));
+    #[rustfmt::skip]
+    let arguments = [
+        "ffmpeg", "-nostdin", "-loglevel", "warning", "-i", &file.to_string_lossy(),
+        "-map", "0", "-fps_mode", "passthrough", "-f", "framemd5", "-y", &md5.to_string_lossy(),
+    ];
+    run(60, &arguments).expect_success(&format!("ffmpeg on {name}"));
+    frames(&md5)
+}
 
 /// Reads a framemd5 file: per stream the sizes and hashes of its frames, in order.
 pub fn frames(path: &Path) -> Vec<Frames> {

@@ -167,6 +167,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// The first address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn port(&self) -> u16 {
         self.address.port()
     }

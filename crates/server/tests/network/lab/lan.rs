@@ -3,6 +3,7 @@
 use super::frame::{Fate, Frame};
 use super::line::Line;
 use super::namespace::Namespace;
+use crate::support::server::{Server, Setup};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The switch. Hosts stay plugged in until they are dropped.
@@ -82,6 +83,12 @@ impl Host {
     /// Runs `job` on this machine: see [`Namespace::within`].
     pub fn within<T: Send>(&self, job: impl FnOnce() -> T + Send) -> T {
         self.namespace.within(job)
+    }
+
+    /// Starts the server on this machine, listening on both its addresses.
+    pub fn serve(&self, mut setup: Setup) -> Server {
+        setup.listen_on(&[self.ipv4(), self.ipv6()]);
+        self.within(|| setup.start())
     }
 
     fn bring_up(&self) {
