@@ -3,8 +3,10 @@
 //! sentence that says what to do.
 
 mod lab;
+mod losses_are_repaired_or_told;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the tests on loopback use the rest")]
 mod support;
 mod the_lab_does_what_it_counts;
+mod udp_is_blocked;
 mod vlc_plays_over_udp;

@@ -215,7 +215,7 @@ fn four_players_one_stalled_nothing_missing_for_the_others() {
 
     // The end of the server is a proper end of stream, at which VLC and libmms close their dumps.
     let log_before_stop = server.log();
-    server.stop_then(|| {
+    server.stop_then(|_| {
         let (_, output) = vlc.wait();
         let seconds = contiguous("VLC", packets_of(&vlc_dump).into_iter());
         assert!(seconds > 40.0, "VLC received {seconds} s: {output}");

@@ -198,6 +198,18 @@ impl Server {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    /// A counter of all shards together, from the totals they write to the log at their end.
+    pub fn total(&self, counter: &str) -> u64 {
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.contains("totals"));
+        let field = format!("{counter}=");
+        let values =
+            lines.filter_map(|line| line.split(' ').find_map(|word| word.strip_prefix(&field)));
+        values
+            .map(|value| value.parse::<u64>().expect("a number in the log"))
+            .sum()
+    }
+
     /// Open descriptors of the process.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
@@ -268,11 +280,11 @@ impl Server {
 
     /// SIGTERM, and exit code 0 within the drain time.
     pub fn stop(self) {
-        self.stop_then(|| ());
+        self.stop_then(|_| ());
     }
 
-    /// As [`Server::stop`], then looks at what is left in the folder before it goes.
-    pub fn stop_then(mut self, look: impl FnOnce()) {
+    /// As [`Server::stop`], then looks at what it left in its folder and its log before they go.
+    pub fn stop_then(mut self, look: impl FnOnce(&Server)) {
         assert!(self.is_running(), "the server died:\n{}", self.log());
         self.terminate();
         let status = self.wait(Duration::from_secs(15));
@@ -286,7 +298,7 @@ impl Server {
             "a panic in the log:\n{}",
             self.log()
         );
-        look();
+        look(&self);
     }
 }
 

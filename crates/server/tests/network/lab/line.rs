@@ -18,11 +18,15 @@ use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 /// What happened to the datagrams (UDP) on a line so far; other frames are not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// All that came to the line toward the host.
-    pub to_host: u64,
-    /// All that came to the line toward the switch.
-    pub to_switch: u64,
-    /// Both ways, as all that follow.
+    pub to_host: Way,
+    pub to_switch: Way,
+}
+
+/// What happened to those that went one way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Way {
+    /// All that came to the line.
+    pub came: u64,
     pub lost: u64,
     pub doubled: u64,
     pub delayed: u64,
@@ -163,15 +167,16 @@ impl<R: FnMut(&Frame<'_>) -> Fate> Carrier<R> {
         let fate = (self.rule)(&frame);
         if frame.is_udp() {
             let counts = &mut lock(&self.shared).counts;
-            match toward {
-                Toward::Host => counts.to_host += 1,
-                Toward::Switch => counts.to_switch += 1,
-            }
+            let way = match toward {
+                Toward::Host => &mut counts.to_host,
+                Toward::Switch => &mut counts.to_switch,
+            };
+            way.came += 1;
             match fate {
                 Fate::Pass => {}
-                Fate::Lose => counts.lost += 1,
-                Fate::Double => counts.doubled += 1,
-                Fate::Delay => counts.delayed += 1,
+                Fate::Lose => way.lost += 1,
+                Fate::Double => way.doubled += 1,
+                Fate::Delay => way.delayed += 1,
             }
         }
         match fate {
