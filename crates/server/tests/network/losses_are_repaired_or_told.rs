@@ -1,12 +1,12 @@
 //! Datagrams lost on the way are asked for again and come again; what cannot come again is told.
 
 use crate::lab::frame::{self, Fate, Frame, Toward};
-use crate::lab::lan::{Host, Lan};
+use crate::lab::lan::Lan;
+use crate::recorder::record;
 use crate::support::media::GOOD;
 use crate::support::normalised;
-use crate::support::player::{self, Ran, Vlc};
-use crate::support::server::{Server, Setup, funnel};
-use std::path::PathBuf;
+use crate::support::player::{self, Vlc};
+use crate::support::server::Setup;
 
 /// The show of these tests, 516 packets of 1,444 bytes in 20 s.
 const SHOW: &str = "av-300k.wmv";
@@ -19,40 +19,6 @@ fn setup(speed: f32) -> Setup {
         setup.file_once(name, &show, speed);
     }
     setup
-}
-
-/// What `funnel record` wrote and said of a show of [`PACKETS`] packets.
-struct Recorded {
-    file: PathBuf,
-    ran: Ran,
-    packets: u64,
-    missing: u64,
-    /// Of the packets that were asked for.
-    recovered: u64,
-}
-
-fn record(host: &Host, server: &Server, url: &str, name: &str) -> Recorded {
-    let file = server.folder().join(format!("{name}.asf"));
-    let ran = host.within(|| funnel(&["record", url, "--output", &file.to_string_lossy()]));
-    ran.expect_success("funnel record");
-    Recorded {
-        file,
-        packets: number_before(&ran.stdout, " packets, "),
-        missing: number_before(&ran.stderr, " packets are missing"),
-        recovered: number_before(&ran.stdout, " of them recovered"),
-        ran,
-    }
-}
-
-/// The number in front of these words; 0 when they are not said.
-fn number_before(text: &str, words: &str) -> u64 {
-    let Some((before, _)) = text.split_once(words) else {
-        return 0;
-    };
-    let digits = before.rsplit(' ').next().expect("something in front");
-    digits
-        .parse()
-        .unwrap_or_else(|_| panic!("no number before '{words}' in {text}"))
 }
 
 #[test]
@@ -70,7 +36,7 @@ fn a_bad_day_is_repaired_over_ipv4_and_ipv6() {
         ] {
             let (server, wanted) = (&server, &wanted);
             scope.spawn(move || {
-                let recorded = record(host, server, &server.url("mmsu", address, name), name);
+                let recorded = record(host, server, name, &server.url("mmsu", address, name));
                 let counts = line.counts();
                 let report = || format!("{address}: {counts:?}\n{}", recorded.ran.report());
                 assert!(
@@ -109,8 +75,8 @@ fn one_in_ten_is_repaired_or_told() {
     let recorded = record(
         &far,
         &server,
-        &server.url("mmsu", machine.ipv4(), "one"),
         "one",
+        &server.url("mmsu", machine.ipv4(), "one"),
     );
     let counts = line.counts();
     let report = format!("{counts:?}\n{}", recorded.ran.report());
@@ -151,8 +117,8 @@ fn what_never_comes_is_told_and_the_rest_is_kept() {
     let recorded = record(
         &far,
         &server,
-        &server.url("mmsu", machine.ipv6(), "one"),
         "one",
+        &server.url("mmsu", machine.ipv6(), "one"),
     );
     let report = format!("{:?}\n{}", line.counts(), recorded.ran.report());
     assert_eq!(

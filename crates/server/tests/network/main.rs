@@ -2,8 +2,10 @@
 //! that lose datagrams (`lab`). One module a theme. A missing program or right fails the test with a
 //! sentence that says what to do.
 
+mod hostile_datagrams;
 mod lab;
 mod losses_are_repaired_or_told;
+mod recorder;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the tests on loopback use the rest")]
 mod support;

@@ -85,6 +85,16 @@ impl Host {
         self.namespace.within(job)
     }
 
+    /// See [`Namespace::ip`].
+    pub fn ip(&self, arguments: &str) {
+        self.namespace.ip(arguments);
+    }
+
+    /// See [`Namespace::sysctl`].
+    pub fn sysctl(&self, name: &str, value: &str) {
+        self.namespace.sysctl(name, value);
+    }
+
     /// Starts the server on this machine, listening on both its addresses.
     pub fn serve(&self, mut setup: Setup) -> Server {
         setup.listen_on(&[self.ipv4(), self.ipv6()]);
