@@ -93,7 +93,12 @@ answers = {name: data for name, data in to_client}
 order = ["ReportConnectedEX", "ReportFunnelInfo", "ReportConnectedFunnel", "ReportOpenFile", "ReportReadBlock"]
 pieces = [answers[name] for name in order] + [header_packet, answers["ReportStreamSwitch"], answers["ReportStartedPlaying"],
                                               media_packets, answers["EndOfStream"]]
-seed("mms_client_session", "whole-conversation", b"".join(struct.pack("<BH", 0, len(d)) + d for d in pieces))
+seed("mms_client_session", "whole-conversation", b"\0" + b"".join(struct.pack("<BH", 0, len(d)) + d for d in pieces))
+media_datagrams = [data_packet(7 + i, 10, i, bytes(20 + i)) for i in (0, 1, 4, 3, 3, 6)]
+pieces = [(0, d) for d in pieces[:5]] + [(13, header_packet)] + [(0, d) for d in pieces[6:8]]
+pieces += [(13, d) for d in media_datagrams] + [(0x1C, b"")] * 3 + [(13, data_packet(9, 10, 2, b"again")), (0, answers["EndOfStream"])]
+pieces += [(0x6C, b"")] * 4
+seed("mms_client_session", "over-udp", b"\1" + b"".join(struct.pack("<BH", op, len(d)) + d for op, d in pieces))
 
 for number, text in enumerate(["mms://example.org/live", "mmst://[2001:db8::1]:2755/a%20b/%C3%A9.asf?WMBitrate=300000", "mmsu://10.0.0.1:1755/",
                                "MMS://user:pass@host/x", "mmst://h:99999/x",

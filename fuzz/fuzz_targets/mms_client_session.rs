@@ -1,20 +1,29 @@
-//! A client session under any server. Input: steps of one byte that says what happens, a length (u16), and that
-//! many bytes.
+//! A client session under any server. Input: a byte that chooses TCP (even) or UDP, then steps of one byte that says
+//! what happens, a length (u16), and that many bytes.
 //!
 //! Laws: outputs come to an end, each send is exactly one message, packets only come behind a header and after
-//! Started or a StreamChange and are no longer than MMS can carry, nothing follows a close.
+//! Started or a StreamChange and are no longer than MMS can carry, nothing follows a close. Over UDP: numbers only go
+//! up, what is told as lost is not told as a packet, and each datagram is a resend request that names no number more
+//! often than the options say.
 #![no_main]
 
-use funnel_session::client::{Event, Input, Options, Output, Session};
+use funnel_session::client::{Event, Input, Options, Output, Session, Transport};
 use funnel_session::url::Url;
-use funnel_wire::mms::{Framer, Traffic};
+use funnel_wire::mms::{Framer, ResendRequest, Traffic};
 use libfuzzer_sys::fuzz_target;
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 static URL: LazyLock<Arc<Url>> =
     LazyLock::new(|| Arc::new("mmst://127.0.0.1/live2.asf".parse().expect("an address")));
 static OPTIONS: LazyLock<Arc<Options>> = LazyLock::new(|| Arc::new(Options::default()));
+static UDP: LazyLock<Arc<Options>> = LazyLock::new(|| {
+    Arc::new(Options {
+        transport: Transport::Udp { port: 7000 },
+        ..Options::default()
+    })
+});
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 struct Owner {
@@ -24,9 +33,30 @@ struct Owner {
     has_header: bool,
     may_play: bool,
     closed: bool,
+    /// The number that the next packet has at least, over UDP.
+    next: Option<u32>,
+    asked: HashMap<u32, u32>,
 }
 
 impl Owner {
+    fn note_told(&mut self, sequence: u32, count: u32) {
+        if let Some(next) = &mut self.next {
+            assert!(sequence >= *next, "{sequence} after {next}");
+            *next = sequence + count;
+        }
+    }
+
+    fn note_request(&mut self, datagram: &[u8]) {
+        let request = ResendRequest::decode(datagram).expect("a resend request");
+        for sequence in request.sequences {
+            let times = self.asked.entry(sequence.get()).or_default();
+            *times += 1;
+            // Each of eight short runs may ask twice on suspicion for what then goes missing in the ninth.
+            let most = 1 + u32::from(Options::default().udp.retries) + 2 * 8;
+            assert!(*times <= most, "asked too often");
+        }
+    }
+
     fn drain(&mut self) {
         for _ in 0..100_000 {
             match self.session.poll_output() {
@@ -44,10 +74,22 @@ impl Owner {
                     );
                     assert!(rest.is_empty(), "a send is one message");
                 }
-                Output::Event(Event::Packet { bytes, .. }) => {
+                Output::Event(Event::Packet {
+                    bytes, sequence, ..
+                }) => {
                     assert!(self.has_header, "media before a header");
                     assert!(self.may_play, "media that nothing announced");
                     assert!(bytes.len() <= 65_527);
+                    self.note_told(sequence, 1);
+                }
+                Output::Event(Event::Lost { sequence, count }) => {
+                    assert!(count > 0);
+                    self.note_told(sequence, count);
+                }
+                Output::Datagram(bytes) => {
+                    assert!(self.next.is_some(), "a datagram over TCP");
+                    let datagram = bytes.to_vec();
+                    self.note_request(&datagram);
                 }
                 Output::Event(Event::Header(bytes)) => {
                     assert!(bytes.len() <= Options::default().header_bytes_max);
@@ -59,7 +101,7 @@ impl Owner {
                     self.may_play = true;
                 }
                 Output::Event(Event::Close(_)) => self.closed = true,
-                Output::Event(_) | Output::Datagram(_) => {}
+                Output::Event(_) => {}
             }
         }
         panic!("outputs without end");
@@ -72,8 +114,13 @@ impl Owner {
 }
 
 fuzz_target!(|bytes: &[u8]| {
+    let Some((transport, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let is_udp = transport & 1 == 1;
+    let options = if is_udp { &UDP } else { &OPTIONS };
     let now = *START;
-    let session = Session::new(Arc::clone(&URL), Arc::clone(&OPTIONS), now);
+    let session = Session::new(Arc::clone(&URL), Arc::clone(options), now);
     let mut owner = Owner {
         session,
         now,
@@ -81,6 +128,8 @@ fuzz_target!(|bytes: &[u8]| {
         has_header: false,
         may_play: false,
         closed: false,
+        next: is_udp.then_some(0),
+        asked: HashMap::new(),
     };
     owner.drain();
     let mut rest = bytes;
@@ -99,6 +148,7 @@ fuzz_target!(|bytes: &[u8]| {
                     owner.feed(Input::Timeout);
                 }
             }
+            13 | 14 => owner.feed(Input::Datagram(data)),
             _ => owner.feed(Input::Received(data)),
         }
         if owner.closed {

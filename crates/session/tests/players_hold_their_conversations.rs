@@ -6,7 +6,9 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use funnel_session::client::{self, CloseReason, FileInfo, Input as Ask, Manner, Options, Stage};
+use funnel_session::client::{
+    self, CloseReason, FileInfo, Input as Ask, Manner, Options, Stage, UdpOptions,
+};
 use funnel_session::server::{Input, Player};
 use funnel_session::{Selection, Thinning};
 use funnel_wire::mms::*;
@@ -70,6 +72,10 @@ fn every_player_gets_from_connect_to_the_end_over_udp() {
             manner,
             transport: Transport::Udp { port: 7000 },
             packet_pair: true,
+            udp: UdpOptions {
+                resend: false, // nor on suspicion at the end
+                ..UdpOptions::default()
+            },
             ..Options::default()
         });
         pair.drive();

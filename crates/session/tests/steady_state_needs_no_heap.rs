@@ -1,12 +1,15 @@
-//! While a viewer plays, its session touches the heap for nothing: progress, timeouts, Pings, Pongs, polls.
+//! While a viewer plays, its session touches the heap for nothing: progress, timeouts, Pings, Pongs, polls. Nor does
+//! our own player over UDP, while packets come in order.
 
 mod common;
+mod lossy;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
 use common::*;
+use funnel_session::client;
 use funnel_session::server::{Framing, Input, Output, Session};
 use funnel_wire::mms::Pong;
 
@@ -87,6 +90,35 @@ fn play_an_hour(mut server: Server) {
         }
     });
     assert_eq!((used, pings), (0, 120));
+}
+
+#[test]
+fn an_hour_of_datagrams_in_order() {
+    let options = client::Options::default();
+    let mut world = lossy::World::new(lossy::Show::new(u32::MAX), lossy::Weather::FINE, options);
+    world.run_until(|world| world.told().len() == 20);
+    world.hold_media();
+    let first = world.sent();
+    world.run_until(|world| world.told().len() as u32 == first); // those on their way
+    let (mut client, mut now, mut told) = (world.client, world.now, 0);
+    let mut datagram = [0; 36];
+    datagram[4] = 10;
+    datagram[6] = 36;
+    let used = operations(|| {
+        for sequence in first..first + 360_000 {
+            now += Duration::from_millis(10);
+            datagram[..4].copy_from_slice(&(5300 + sequence).to_le_bytes());
+            datagram[5] = sequence as u8;
+            client.handle_input(now, client::Input::Datagram(&datagram));
+            while let client::Output::Event(event) = client.poll_output() {
+                let is_next = |number: u32| number == sequence;
+                told += u32::from(
+                    matches!(event, client::Event::Packet { sequence, .. } if is_next(sequence)),
+                );
+            }
+        }
+    });
+    assert_eq!((used, told), (0, 360_000));
 }
 
 #[test]

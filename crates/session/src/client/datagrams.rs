@@ -65,6 +65,8 @@ impl Session {
         let is_over = matches!(farewell, Farewell::Close(_));
         if is_over {
             udp.window.give_up_all();
+        } else if udp.client_id.is_some() {
+            udp.window.suspect_more(self.now);
         }
         if !(is_over && matches!(udp.farewell, Some(Farewell::End(_)))) {
             udp.farewell = Some(farewell);
@@ -73,7 +75,10 @@ impl Session {
 
     /// Asks for what is due to be asked for.
     pub(super) fn ask_again(&mut self, now: Instant) {
-        let Some(udp) = &mut self.udp else { return };
+        let Some(udp) = self.udp.as_mut() else { return };
+        if self.awaiting == Awaiting::Closed {
+            return;
+        }
         let (client_id, source_id) = (udp.client_id, udp.source_id);
         udp.window.tick(now, client_id.is_some(), |sequences| {
             let request = ResendRequest {

@@ -173,6 +173,10 @@ impl Session {
         payload: Range<usize>,
     ) -> Result<Data, CloseReason> {
         let tag = head.play_incarnation;
+        if self.udp.is_some() {
+            self.stale_packets += 1; // not the way we asked for
+            return Ok(Data::Other);
+        }
         if !self.header.is_complete && tag == self.header.tag {
             return self.on_header_data(head, payload).map(|()| Data::Other);
         }

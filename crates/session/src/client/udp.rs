@@ -47,7 +47,7 @@ pub struct UdpStats {
     pub duplicates: u64,
     /// Packets that were overtaken and came before they were asked for.
     pub reordered: u64,
-    /// Gaps noticed, however long.
+    /// Gaps noticed between packets, however long.
     pub gaps: u64,
     /// Packets asked for, however often.
     pub requested: u64,

@@ -4,6 +4,9 @@
 //! held as copies. A missing packet is asked for after `reorder`, again every `retry`, and given up after `give_up`:
 //! what waits behind it waits no longer than that.
 //!
+//! At the end of a run nothing shows that its last packets are missing, so some numbers beyond the newest are asked for
+//! on suspicion; those that do not come are forgotten.
+//!
 //! Datagrams carry the low 8 bits of the number only. The packet's number in the channel (LocationId) tells on which
 //! side of the newest packet it lies, so that resends far behind and gaps of more than 127 packets are understood.
 
@@ -26,6 +29,8 @@ pub(super) struct Window {
     /// Is `next` the very first number of the run?
     begins_at_next: bool,
     slots: VecDeque<Slot>,
+    /// Slots from this number on are there on suspicion only.
+    suspected: Option<u32>,
     /// The packet to tell, or told last.
     bytes: Vec<u8>,
     /// `bytes` is not told yet: its LocationId and its number.
@@ -77,6 +82,7 @@ impl Window {
             newest: None,
             begins_at_next: true,
             slots: VecDeque::new(),
+            suspected: None,
             bytes: Vec::new(),
             arrived: None,
             due: None,
@@ -85,10 +91,14 @@ impl Window {
 
     /// Nothing of this run is wanted any more. The next run begins with the first packet of it that comes.
     pub(super) fn end_run(&mut self) {
-        let known = self.slots.len() as u32;
+        let slots = self.slots.len() as u32;
+        let known = self
+            .suspected_index()
+            .map_or(slots, |first| first.min(slots));
         self.begins_at_next = self.newest.is_none() && self.begins_at_next;
         self.next = self.next.wrapping_add(known);
         self.newest = None;
+        self.suspected = None;
         self.slots.clear();
         self.arrived = None;
         self.due = None;
@@ -102,11 +112,14 @@ impl Window {
         payload: &[u8],
         may_tell: bool,
     ) {
-        let sequence = self.number(low, location);
-        let Ok(index) = usize::try_from(sequence.wrapping_sub(self.next).cast_signed()) else {
+        let ahead = self
+            .number(low, location)
+            .map(|sequence| sequence.wrapping_sub(self.next).cast_signed());
+        let Some(index) = ahead.and_then(|ahead| usize::try_from(ahead).ok()) else {
             self.stats.duplicates += 1;
             return;
         };
+        let sequence = self.next.wrapping_add(index as u32);
         if index < self.slots.len() {
             return self.fill(index, location, payload);
         }
@@ -123,6 +136,7 @@ impl Window {
             self.next = sequence.wrapping_add(1);
             return;
         }
+        self.confirm(self.slots.len());
         self.note_gap(now, index);
         self.slots.push_back(Slot::Held {
             location,
@@ -130,6 +144,15 @@ impl Window {
         });
         let beyond = self.slots.len().saturating_sub(limit);
         self.give_up(beyond);
+    }
+
+    /// The run is over: asks whether more packets were sent than came.
+    pub(super) fn suspect_more(&mut self, now: Instant) {
+        let Some(newest) = self.newest else { return };
+        if self.options.resend && self.suspected.is_none() {
+            self.suspected = Some(newest.sequence.wrapping_add(1));
+            self.miss(now, SUSPECTED);
+        }
     }
 
     /// What to tell next; call until `None`.
@@ -172,6 +195,7 @@ impl Window {
         }
         let options = self.options;
         let can_ask = can_ask && options.resend;
+        let suspected = self.suspected_index();
         let (mut batch, mut count) = ([U32::ZERO; ResendRequest::SEQUENCES_MAX as usize], 0);
         let mut due = None;
         for (slot, ahead) in self.slots.iter_mut().zip(0..) {
@@ -183,10 +207,11 @@ impl Window {
             else {
                 continue;
             };
-            let patience = if can_ask {
-                options.give_up.max(options.reorder)
-            } else {
-                options.reorder
+            let is_suspected = suspected.is_some_and(|first| ahead >= first);
+            let patience = match (can_ask, is_suspected) {
+                (false, _) => options.reorder,
+                (true, false) => options.give_up.max(options.reorder),
+                (true, true) => options.reorder + 2 * options.retry,
             };
             let end = *since + patience;
             if now >= end {
@@ -199,7 +224,7 @@ impl Window {
                 options.retry
             };
             if now >= *asked_at + pause && *asks <= options.retries {
-                self.stats.requested += u64::from(*asks == 0);
+                self.stats.requested += u64::from(*asks == 0 && !is_suspected);
                 *asks += 1;
                 *asked_at = now;
                 batch[count] = self.next.wrapping_add(ahead).into();
@@ -221,6 +246,7 @@ impl Window {
             ask(&batch[..count]);
         }
         self.due = due;
+        self.forget_suspected();
     }
 
     /// When to call [`Self::tick`].
@@ -237,6 +263,7 @@ impl Window {
     pub(super) fn give_up_all(&mut self) {
         self.give_up(self.slots.len());
         self.due = None;
+        self.forget_suspected();
     }
 
     fn give_up(&mut self, slots: usize) {
@@ -250,13 +277,17 @@ impl Window {
     /// A packet behind the newest one.
     fn fill(&mut self, index: usize, location: u32, payload: &[u8]) {
         let asks = match self.slots[index] {
-            Slot::Held { .. } => {
-                self.stats.duplicates += 1;
-                return;
-            }
-            Slot::GivenUp => 0,
             Slot::Missing { asks, .. } => asks,
+            Slot::GivenUp | Slot::Held { .. } => 0,
         };
+        if self
+            .suspected_index()
+            .is_some_and(|first| index >= first as usize)
+        {
+            self.confirm(index + 1);
+            let sequence = self.next.wrapping_add(index as u32);
+            self.newest = Some(Newest { sequence, location });
+        }
         self.stats.received += 1;
         if asks > 0 {
             self.stats.recovered += 1;
@@ -276,7 +307,11 @@ impl Window {
             return;
         }
         self.stats.gaps += 1;
-        self.slots.extend((0..missing).map(|_| Slot::Missing {
+        self.miss(now, missing);
+    }
+
+    fn miss(&mut self, now: Instant, count: usize) {
+        self.slots.extend((0..count).map(|_| Slot::Missing {
             since: now,
             asks: 0,
             asked_at: now,
@@ -285,49 +320,266 @@ impl Window {
         self.due = Some(self.due.map_or(due, |at| at.min(due)));
     }
 
-    /// The number of the packet with this low byte and LocationId.
-    fn number(&mut self, low: u8, location: u32) -> u32 {
-        let ahead_of = |sequence: u32| u32::from(low.wrapping_sub(sequence.to_le_bytes()[0]));
+    /// Index of the first slot that is there on suspicion.
+    fn suspected_index(&self) -> Option<u32> {
+        Some(self.suspected?.wrapping_sub(self.next))
+    }
+
+    /// A packet came that proves that those before `end` were sent.
+    fn confirm(&mut self, end: usize) {
+        let Some(first) = self.suspected_index() else {
+            return;
+        };
+        let was_asked = |slot: &&Slot| matches!(slot, Slot::Missing { asks: 1.., .. });
+        let asked = self.slots.range(first as usize..end).filter(was_asked);
+        self.stats.requested += asked.count() as u64;
+        self.suspected = Some(self.next.wrapping_add(end as u32));
+    }
+
+    /// Those suspected at the very end that were given up were never sent, as far as anybody can tell.
+    fn forget_suspected(&mut self) {
+        let Some(first) = self.suspected_index() else {
+            return;
+        };
+        while self.slots.len() > first as usize && matches!(self.slots.back(), Some(Slot::GivenUp))
+        {
+            self.slots.pop_back();
+        }
+    }
+
+    /// The number of the packet with this low byte and LocationId; `None`: it was here already.
+    fn number(&mut self, low: u8, location: u32) -> Option<u32> {
         let Some(newest) = self.newest else {
-            let ahead = ahead_of(self.next);
-            let sequence = self.next.wrapping_add(ahead);
-            if !self.begins_at_next || ahead > FIRST_GAP_MAX {
+            let sequence = first_from(self.next, low);
+            if !self.begins_at_next || sequence.wrapping_sub(self.next) > FIRST_GAP_MAX {
                 self.next = sequence;
             }
             self.begins_at_next = false;
-            return sequence;
+            return Some(sequence);
         };
         let after = newest.sequence.wrapping_add(1);
         let distance = location.wrapping_sub(newest.location).cast_signed();
-        if distance > 0 && ahead_of(after) == 0 {
-            return after;
-        }
         let is_near = distance.unsigned_abs() < NEAR;
         let by_location = newest.sequence.wrapping_add_signed(distance);
-        let number = if is_near && ahead_of(by_location) == 0 {
-            by_location
-        } else if is_near && distance <= 0 {
-            // The last number up to the newest that has this low byte.
-            let behind = newest.sequence.to_le_bytes()[0].wrapping_sub(low);
-            newest.sequence.wrapping_sub(behind.into())
-        } else {
-            after.wrapping_add(ahead_of(after))
-        };
-        // The channel may have begun to count anew with the very next packet.
-        if ahead_of(after) == 0 && !self.is_missing(number) {
-            return after;
+        let ahead = first_from(after, low);
+        if is_near && distance < 0 {
+            let missing = self.missing(low, location, by_location);
+            // Or the channel began to count anew with the very next packet.
+            return missing.or((ahead == after).then_some(after));
         }
-        number
+        if distance == 0 && ahead == newest.sequence.wrapping_add(256) {
+            return None;
+        }
+        let is_alike = is_near && distance > 0 && first_from(by_location, low) == by_location;
+        // A filtered show skips LocationIds: the next number is likelier than a gap of just 256.
+        Some(if is_alike && ahead != after {
+            by_location
+        } else {
+            ahead
+        })
     }
 
-    fn is_missing(&self, sequence: u32) -> bool {
-        let index = usize::try_from(sequence.wrapping_sub(self.next).cast_signed());
-        index.is_ok_and(|index| matches!(self.slots.get(index), Some(Slot::Missing { .. })))
+    /// The missing packet with this low byte whose neighbours have lower and higher LocationIds.
+    fn missing(&self, low: u8, location: u32, by_location: u32) -> Option<u32> {
+        let mut found = None;
+        for (slot, ahead) in self.slots.iter().zip(0..) {
+            let sequence = self.next.wrapping_add(ahead);
+            match slot {
+                Slot::Held { location: held, .. } => {
+                    if held.wrapping_sub(location).cast_signed() > 0 {
+                        return found;
+                    }
+                    found = None;
+                }
+                Slot::Missing { .. } | Slot::GivenUp => {
+                    if sequence.to_le_bytes()[0] == low && found != Some(by_location) {
+                        found = Some(sequence);
+                    }
+                }
+            }
+        }
+        None
     }
+}
+
+/// The first number from `sequence` on that has this low byte.
+fn first_from(sequence: u32, low: u8) -> u32 {
+    sequence.wrapping_add(low.wrapping_sub(sequence.to_le_bytes()[0]).into())
 }
 
 /// A session whose first packet has a higher number did not begin at 0.
 const FIRST_GAP_MAX: u32 = 127;
 
+/// Packets asked for beyond the last that came.
+const SUSPECTED: usize = 8;
+
 /// LocationIds that lie further apart say nothing about the numbers between.
 const NEAR: u32 = 8192;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn window(resend: bool) -> Window {
+        Window::new(UdpOptions {
+            resend,
+            ..UdpOptions::default()
+        })
+    }
+
+    /// Gives packets in this order; without resends what is missing is lost at once.
+    fn tell_all(window: &mut Window, packets: &[(u32, u32)]) -> Vec<Told> {
+        let mut now = Instant::now();
+        let mut told = Vec::new();
+        for (sequence, location) in packets {
+            let name = (sequence.to_le_bytes()[0], *location);
+            window.take(now, name, &sequence.to_le_bytes(), true);
+            now += Duration::from_secs(1);
+            window.tick(now, true, |_| {});
+            while let Some(one) = window.tell() {
+                if let Told::Packet { sequence, .. } = one {
+                    assert_eq!(window.bytes(), sequence.to_le_bytes());
+                }
+                told.push(one);
+            }
+        }
+        told
+    }
+
+    fn packet(sequence: u32, location: u32) -> Told {
+        Told::Packet { location, sequence }
+    }
+
+    #[test]
+    fn packets_in_order_have_the_numbers_they_were_sent_with() {
+        let packets: Vec<_> = (0..1000)
+            .map(|number| (number, u32::MAX - 500 + number % 500))
+            .collect();
+        let told = tell_all(&mut window(false), &packets[..499]);
+        let expected: Vec<_> = packets[..499]
+            .iter()
+            .map(|(sequence, location)| packet(*sequence, *location))
+            .collect();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_resend_is_known_however_far_the_show_has_gone_on() {
+        let mut window = window(true);
+        let now = Instant::now();
+        let mut asked = Vec::new();
+        for sequence in (0..900u32).filter(|sequence| *sequence != 7) {
+            window.take(now, (sequence.to_le_bytes()[0], 50 + sequence), &[], true);
+            while window.tell().is_some() {}
+        }
+        window.tick(now + Duration::from_millis(30), true, |numbers| {
+            asked.extend(numbers.iter().map(|number| number.get()));
+        });
+        assert_eq!((asked, window.tell()), (vec![7], None));
+        window.take(now, (7, 57), &[], true);
+        assert_eq!(window.tell(), Some(packet(7, 57)));
+        let rest = std::iter::from_fn(|| window.tell()).count();
+        assert_eq!((rest, window.stats.recovered), (892, 1));
+        window.take(now, (7, 57), &[], true); // and once more
+        assert_eq!((window.tell(), window.stats.duplicates), (None, 1));
+    }
+
+    #[test]
+    fn more_than_the_window_holds_gives_up_the_oldest() {
+        let mut window = window(true);
+        let limit = u32::from(window.options.packets);
+        let now = Instant::now();
+        for sequence in (0..=limit).filter(|sequence| *sequence != 3) {
+            window.take(now, (sequence.to_le_bytes()[0], sequence), &[], true);
+            while let Some(told) = window.tell() {
+                assert!(sequence < 3 || sequence >= limit, "{told:?}");
+            }
+        }
+        for sequence in limit + 1..limit + 4 {
+            window.take(now, (sequence.to_le_bytes()[0], sequence), &[], true);
+        }
+        assert!(window.stats.lost <= 1);
+        let told: Vec<_> = std::iter::from_fn(|| window.tell()).collect();
+        assert!(told.len() >= 3 && window.stats.lost == 1, "{told:?}");
+    }
+
+    #[test]
+    fn a_channel_that_counts_anew_goes_on() {
+        for restart in [0, 4900] {
+            let packets: Vec<_> = (0..20)
+                .map(|number| {
+                    (
+                        number,
+                        if number < 10 {
+                            5000 + number
+                        } else {
+                            restart + number
+                        },
+                    )
+                })
+                .collect();
+            let told = tell_all(&mut window(true), &packets);
+            assert_eq!(told.len(), 20);
+            assert_eq!(told[19], packet(19, restart + 19));
+        }
+    }
+
+    #[test]
+    fn a_later_run_begins_with_its_first_packet() {
+        let mut window = window(true);
+        assert_eq!(tell_all(&mut window, &[(0, 10), (1, 11)]).len(), 2);
+        window.suspect_more(Instant::now());
+        window.end_run();
+        assert_eq!(window.next, 2);
+        assert_eq!(
+            tell_all(&mut window, &[(9, 90), (10, 91)]),
+            [packet(9, 90), packet(10, 91)]
+        );
+        assert_eq!(window.stats.gaps, 0);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+        /// All streams: LocationIds count with the numbers, so gaps may be of any length.
+        #[test]
+        fn gaps_of_an_unfiltered_show(mut gaps in proptest::collection::vec(0u32..2000, 1..40), first: u32) {
+            gaps.retain(|gap| *gap == 0 || gap % 256 != 0);
+            check_gaps(&gaps, |sequence| first.wrapping_add(sequence))?;
+        }
+
+        /// Some streams: LocationIds skip, so only the low byte says how long a gap is.
+        #[test]
+        fn gaps_of_a_filtered_show(gaps in proptest::collection::vec(0u32..=100, 1..40), skip in 2u32..5) {
+            check_gaps(&gaps, |sequence| sequence * skip)?;
+        }
+    }
+
+    fn check_gaps(gaps: &[u32], location: impl Fn(u32) -> u32) -> Result<(), TestCaseError> {
+        let mut window = window(false);
+        let mut sent = vec![0];
+        for gap in gaps {
+            let last = sent[sent.len() - 1];
+            sent.extend([last + gap + 1, last + gap + 2]);
+        }
+        let packets: Vec<_> = sent
+            .iter()
+            .map(|number| (*number, location(*number)))
+            .collect();
+        let told = tell_all(&mut window, &packets);
+        let came: Vec<_> = told
+            .iter()
+            .filter_map(|told| match told {
+                Told::Packet { sequence, .. } => Some(*sequence),
+                Told::Lost { .. } => None,
+            })
+            .collect();
+        prop_assert_eq!(came, sent);
+        prop_assert_eq!(window.stats.lost, u64::from(gaps.iter().sum::<u32>()));
+        Ok(())
+    }
+}

@@ -224,6 +224,17 @@ impl World {
         told
     }
 
+    /// Media packets that the server sent.
+    pub fn sent(&self) -> u32 {
+        self.next
+    }
+
+    /// The server sends no media until the next StartPlaying.
+    pub fn hold_media(&mut self) {
+        self.parcels
+            .retain(|_, parcel| !matches!(parcel, Parcel::Media));
+    }
+
     fn drain(&mut self) {
         loop {
             match self.client.poll_output() {
@@ -337,7 +348,7 @@ impl World {
                     play_incarnation: start.play_incarnation,
                     ..ReportStartedPlaying::default()
                 });
-                self.post(Duration::ZERO, Parcel::Media);
+                self.post(ms(20), Parcel::Media);
             }
             _ => {}
         }
