@@ -39,7 +39,7 @@ pub(crate) fn settle(
     }
     viewer.note_train(hot);
     match std::mem::replace(&mut hot.flight, Flight::None) {
-        Flight::None | Flight::Resend => Taken::Whole,
+        Flight::None => Taken::Whole,
         Flight::Cut => {
             viewer.cut_sent += sent;
             if viewer.cut_sent < viewer.cut.len() {
@@ -57,8 +57,9 @@ pub(crate) fn settle(
                 Taken::Part
             }
         }
-        Flight::Datagram => {
-            viewer.control.take(viewer.control.first().len(), buffers);
+        flight @ (Flight::Datagram | Flight::Resend) => {
+            let dropped = viewer.drop_first_datagram(flight, buffers);
+            counters.resent += u64::from(dropped && flight == Flight::Resend);
             Taken::Whole
         }
         // Written down above, if it was not before.

@@ -76,7 +76,7 @@ impl Sends<'_> {
         let Some(udp) = viewer.udp.as_deref_mut() else {
             return;
         };
-        while let Some(sequence) = udp.resends.pop_at(0) {
+        while let Some(&sequence) = udp.resends.first() {
             let mark = udp.trail.find(sequence);
             let there = mark.is_some_and(|mark| {
                 guards
@@ -85,7 +85,6 @@ impl Sends<'_> {
                     .is_some_and(|pinned| couple_again(&pinned.guard, mark, sequence, draft))
             });
             if there {
-                self.counters.resent += 1;
                 self.hot[index as usize].flight = Flight::Resend;
                 draft.datagrams = Some(Datagrams {
                     to: udp.to,
@@ -94,6 +93,7 @@ impl Sends<'_> {
                 return;
             }
             self.counters.resends_gone += 1;
+            udp.resends.remove(0);
         }
     }
 }

@@ -128,7 +128,7 @@ impl Engine {
             viewer.control.forget_datagrams(&mut self.buffers);
             let hot = &mut self.hot[index as usize];
             if hot.flight == Flight::Datagram {
-                hot.flight = Flight::Resend; // what the kernel says of it changes nothing any more
+                hot.flight = Flight::Resend; // of which none waits: the kernel's answer changes nothing
             }
             let client = viewer.session.client_id();
             if self.clients.get(&client) == Some(&index) {
@@ -202,7 +202,7 @@ impl Engine {
         let train = viewer.train.take().filter(|_| flight == Flight::Noted);
         let cut = train.is_some_and(|train| train.packets > 1);
         let again_at = match errno {
-            EAGAIN | ENOBUFS if flight != Flight::Resend => Some(now + RETRY),
+            EAGAIN | ENOBUFS => Some(now + RETRY),
             EMSGSIZE if cut => {
                 if let Some(udp) = &mut viewer.udp {
                     udp.segment_max = 0;
@@ -219,7 +219,11 @@ impl Engine {
             _ => None,
         };
         match (train, again_at) {
-            (Some(train), Some(at)) => take_back(hot, viewer, &train, at),
+            (Some(train), Some(at)) => {
+                take_back(hot, viewer, &train, at);
+                self.counters.datagram_sends -= 1;
+                self.counters.datagrams -= u64::from(train.packets);
+            }
             (Some(train), None) => self.counters.datagrams_lost += u64::from(train.packets),
             (None, Some(at)) => {
                 if let Some(udp) = &mut viewer.udp {
@@ -227,10 +231,7 @@ impl Engine {
                 }
             }
             (None, None) => {
-                if flight == Flight::Datagram {
-                    let bytes = viewer.control.first().len();
-                    viewer.control.take(bytes, &mut self.buffers);
-                }
+                viewer.drop_first_datagram(flight, &mut self.buffers);
                 self.counters.datagrams_lost += 1;
             }
         }

@@ -14,7 +14,7 @@ use funnel_session::server::{Framing, Play, Session};
 use funnel_session::{HResult, Selection};
 
 use crate::admission::Permit;
-use crate::outgoing::Messages;
+use crate::outgoing::{Buffers, Messages};
 use crate::pacing::FastStart;
 use crate::report::{Counters, ViewerStats};
 use crate::train::Coupled;
@@ -176,7 +176,7 @@ pub(crate) enum Flight {
     Control,
     /// A message of the queue that goes over UDP: a part of a header.
     Datagram,
-    /// A packet it had before. Nothing depends on the kernel's answer.
+    /// The first packet of those it asked for again.
     Resend,
     /// A train that ends where the viewer stands now, in its present log.
     Steady(SteadyTrain),
@@ -348,6 +348,15 @@ impl Viewer {
     /// Bytes that wait for the socket, media in the log not among them.
     pub(crate) fn queued_bytes(&self) -> usize {
         self.cut.len() + self.control.waiting_bytes()
+    }
+
+    /// What the kernel had as a datagram that is no train waits no longer. Whether it did.
+    pub(crate) fn drop_first_datagram(&mut self, flight: Flight, buffers: &mut Buffers) -> bool {
+        if flight == Flight::Datagram {
+            return self.control.take(self.control.first().len(), buffers);
+        }
+        let udp = self.udp.as_mut();
+        udp.is_some_and(|udp| udp.resends.pop_at(0).is_some())
     }
 
     /// Writes down the train in flight, before the place it follows from changes.

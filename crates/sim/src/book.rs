@@ -1,7 +1,7 @@
 //! What was published: the truth every player's bytes are held against.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use funnel_asf::{Header, Ready};
 
@@ -26,6 +26,8 @@ pub struct Stretch {
 pub struct Published {
     /// When.
     pub at: Instant,
+    /// Not before then over paced transports.
+    pub due_at: Instant,
     /// Position on the timeline, ms.
     pub send_ms: u64,
     /// Whole.
@@ -46,13 +48,14 @@ pub struct Published {
 
 impl Published {
     /// Notes what the normaliser made of a packet.
-    pub fn of(ready: &Ready<'_>, at: Instant, seam: bool) -> Self {
+    pub fn of(ready: &Ready<'_>, at: Instant, due_ms: u64, seam: bool) -> Self {
         let full: Arc<[u8]> = ready.full.into();
         let stripped: Arc<[u8]> = ready.stripped.map_or_else(|| Arc::clone(&full), Into::into);
         let join: Option<Arc<[u8]>> = ready.join.map(Into::into);
         let join_stripped: Option<Arc<[u8]>> = ready.join_stripped.map(Into::into);
         Self {
             at,
+            due_at: at + Duration::from_millis(due_ms - ready.meta.send_ms),
             send_ms: ready.meta.send_ms,
             join_stripped: join_stripped
                 .or_else(|| join.clone())

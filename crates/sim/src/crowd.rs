@@ -104,6 +104,7 @@ fn plan(seed: u64, id: usize, length: Duration) -> Plan {
         joins_at: Duration::from_millis(rng.range(0, length.as_millis() as u64)),
         steps: Vec::new(),
         quality: quality(&mut rng, role),
+        udp: None,
         trickle: None,
         breaks_off: None,
     };

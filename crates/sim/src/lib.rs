@@ -9,6 +9,7 @@
 
 mod book;
 mod crowd;
+mod ether;
 mod link;
 mod player;
 mod reel;
@@ -20,6 +21,7 @@ mod world;
 
 pub use book::{Book, Published, Stretch};
 pub use crowd::{crowd, programme};
+pub use ether::{Ether, EtherQuality};
 pub use link::{Link, LinkQuality};
 pub use player::{Plan, Player, Role, Step};
 pub use reel::Reel;

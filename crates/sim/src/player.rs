@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use funnel_engine::{Key, Reason, ViewerStats};
-use funnel_session::client::{CloseReason, Event, Input, Manner, Options, Output, Session};
+use funnel_engine::{Datagrams, Key, Reason, ViewerStats};
+use funnel_session::client::{
+    CloseReason, Event, Input, Manner, Options, Output, Session, Transport,
+};
 use funnel_session::{HResult, Selection};
 use funnel_wire::mms::Acceleration;
 
 use crate::book::Book;
+use crate::ether::{Ether, EtherQuality};
 use crate::link::{Link, LinkQuality};
 use crate::rng::Rng;
 use crate::tap::Tap;
@@ -68,6 +71,8 @@ pub struct Plan {
     pub steps: Vec<(Duration, Step)>,
     /// Its connection.
     pub quality: LinkQuality,
+    /// Header and media are to come over UDP, on this way.
+    pub udp: Option<EtherQuality>,
     /// Sends each message byte by byte, one in this time.
     pub trickle: Option<Duration>,
     /// Breaks off in the middle of its message of this number and then does this.
@@ -93,8 +98,17 @@ impl Plan {
                 short_per_mille: 0,
                 broken_per_mille: 0,
             },
+            udp: None,
             trickle: None,
             breaks_off: None,
+        }
+    }
+
+    /// The same over UDP.
+    pub fn over_udp(id: usize, path: &str, manner: Manner, quality: EtherQuality) -> Self {
+        Self {
+            udp: Some(quality),
+            ..Self::plain(id, path, manner)
         }
     }
 }
@@ -106,6 +120,8 @@ pub struct Player {
     pub plan: Plan,
     /// Its connection.
     pub link: Link,
+    /// Its way of datagrams.
+    pub ether: Ether,
     /// The server's name for it, while it has one.
     pub key: Option<Key>,
     /// The check of what it got.
@@ -114,6 +130,14 @@ pub struct Player {
     pub session: Option<Session>,
     /// Packets its session gave out.
     pub played: usize,
+    /// Packets its session gave up, over UDP.
+    pub lost: u64,
+    /// Sequence number its session must tell next, over UDP.
+    next_told: Option<u32>,
+    /// When its session wants to be woken, over UDP.
+    pub wakes_at: Option<Instant>,
+    /// The earliest time for which that is arranged.
+    pub wake_scheduled: Option<Instant>,
     /// How its session ended.
     pub closed: Option<CloseReason>,
     /// End(hr) as its session told.
@@ -141,6 +165,8 @@ pub struct Player {
 pub struct Doings {
     /// Bytes to the server, in order.
     pub sends: Vec<Vec<u8>>,
+    /// Datagrams to the server.
+    pub datagrams: Vec<Vec<u8>>,
     /// Then close: 0, or `-errno`.
     pub hang_up: Option<i32>,
 }
@@ -151,10 +177,18 @@ impl Player {
         let rng = Rng::new(seed, 0x1000_0000 + plan.id as u64);
         Self {
             link: Link::new(plan.quality, rng, now),
+            ether: Ether::new(
+                plan.udp.unwrap_or_default(),
+                Rng::new(seed, 0x3000_0000 + plan.id as u64),
+            ),
             key: None,
             tap: Tap::default(),
             session: None,
             played: 0,
+            lost: 0,
+            next_told: Some(0),
+            wakes_at: None,
+            wake_scheduled: None,
             closed: None,
             end: None,
             refused: None,
@@ -179,6 +213,12 @@ impl Player {
             packet_pair: self.plan.packet_pair,
             answer_within: Duration::from_secs(3600),
             silence: None,
+            transport: match self.plan.udp {
+                Some(_) => Transport::Udp {
+                    port: udp_port(self.plan.id),
+                },
+                None => Transport::Tcp,
+            },
             ..Options::default()
         };
         let url = url.parse().expect("a well-formed URL");
@@ -198,7 +238,9 @@ impl Player {
         }
         let mut doings = Doings::default();
         if !self.is_silent && !bytes.is_empty() {
-            self.tap.bytes(now, &bytes, book);
+            if self.plan.udp.is_none() {
+                self.tap.bytes(now, &bytes, book);
+            }
             if let Some(session) = &mut self.session {
                 session.handle_input(now, Input::Received(&bytes));
             }
@@ -244,7 +286,7 @@ impl Player {
             Step::Say(bytes) => {
                 return Doings {
                     sends: vec![bytes.clone()],
-                    hang_up: None,
+                    ..Doings::default()
                 };
             }
         }
@@ -254,9 +296,64 @@ impl Player {
     fn fall_silent(&mut self, hang_up: Option<i32>) -> Doings {
         self.is_silent = true;
         Doings {
-            sends: Vec::new(),
             hang_up,
+            ..Doings::default()
         }
+    }
+
+    /// The server sends on the connection: what the kernel takes. Over UDP the tap reads along here, where messages and
+    /// datagrams are still in the server's order.
+    pub fn take(&mut self, now: Instant, pieces: &[&[u8]], book: &Book) -> i32 {
+        let taken = self.link.send(pieces);
+        if let (true, Ok(taken)) = (self.plan.udp.is_some(), usize::try_from(taken)) {
+            self.tap.bytes(now, &pieces.concat()[..taken], book);
+        }
+        taken
+    }
+
+    /// The server sends datagrams: the kernel's answer. What arrives goes to `arrives` with the time it takes.
+    pub fn take_datagrams(
+        &mut self,
+        now: Instant,
+        how: Datagrams,
+        pieces: &[&[u8]],
+        book: &Book,
+        mut arrives: impl FnMut(Duration, Vec<u8>),
+    ) -> i32 {
+        let datagrams = match self.ether.cut(now, how, pieces) {
+            Ok(datagrams) => datagrams,
+            Err(refusal) => return refusal,
+        };
+        let mut taken = 0;
+        for datagram in datagrams {
+            taken += datagram.len();
+            self.tap.datagram(now, &datagram, book);
+            for late in self.ether.carry() {
+                arrives(self.link.latency() + late, datagram.clone());
+            }
+        }
+        i32::try_from(taken).unwrap_or(i32::MAX)
+    }
+
+    /// A datagram is there.
+    pub fn datagram(&mut self, now: Instant, bytes: &[u8]) -> Doings {
+        self.input(now, Input::Datagram(bytes))
+    }
+
+    /// Its session's time has come.
+    pub fn wake(&mut self, now: Instant) -> Doings {
+        self.input(now, Input::Timeout)
+    }
+
+    fn input(&mut self, now: Instant, input: Input<'_>) -> Doings {
+        if self.is_silent || self.closed.is_some() {
+            self.wakes_at = None;
+            return Doings::default();
+        }
+        if let Some(session) = &mut self.session {
+            session.handle_input(now, input);
+        }
+        self.poll()
     }
 
     /// What the session wants, until it is idle.
@@ -279,15 +376,35 @@ impl Player {
                         _ => doings.sends.push(bytes.to_vec()),
                     }
                 }
-                Output::Event(Event::Packet { .. }) => self.played += 1,
+                Output::Event(Event::Packet {
+                    location,
+                    sequence,
+                    bytes,
+                }) => {
+                    self.played += 1;
+                    if self.plan.udp.is_some() {
+                        self.tap
+                            .told(&mut self.next_told, location, sequence, bytes);
+                    }
+                }
+                // What was under way of the run before is nobody's loss.
+                Output::Event(Event::Started) if self.played > 0 => self.next_told = None,
+                Output::Event(Event::Lost { sequence, count }) => {
+                    self.lost += u64::from(count);
+                    self.tap.lost(&mut self.next_told, sequence, count);
+                }
                 Output::Event(Event::End(hr)) => self.end = Some(hr),
                 Output::Event(Event::Refused { hr, .. }) => self.refused = Some(hr),
                 Output::Event(Event::Close(reason)) => {
                     self.closed = Some(reason);
                     doings.hang_up = Some(0);
                 }
-                Output::Event(_) | Output::Datagram(_) => {}
-                Output::Idle { .. } => break,
+                Output::Datagram(bytes) => doings.datagrams.push(bytes.to_vec()),
+                Output::Event(_) => {}
+                Output::Idle { wake_at } => {
+                    self.wakes_at = wake_at.filter(|_| self.plan.udp.is_some());
+                    break;
+                }
             }
         }
         if let Some(Step::Say(bytes)) = broken_off {
@@ -303,3 +420,10 @@ impl Player {
         doings
     }
 }
+
+/// The UDP port of player `id`.
+pub fn udp_port(id: usize) -> u16 {
+    FIRST_UDP_PORT + u16::try_from(id).unwrap_or(u16::MAX - FIRST_UDP_PORT)
+}
+
+const FIRST_UDP_PORT: u16 = 20_000;

@@ -75,6 +75,8 @@ struct OnAir {
     next_at: Option<Instant>,
     seam: bool,
     ended: bool,
+    /// Send time from which the next packet may be due.
+    free_ms: u64,
 }
 
 impl Source {
@@ -229,6 +231,7 @@ impl Source {
             next_at: zero.map(|_| now),
             seam: false,
             ended: false,
+            free_ms: 0,
         });
     }
 
@@ -281,6 +284,10 @@ impl OnAir {
             .zero
             .get_or_insert_with(|| now.checked_sub(after).unwrap_or(now));
         let due = zero + after;
+        // Bursts are spread, as ingest does it.
+        let send_ms = ready.meta.send_ms;
+        let due_ms = self.free_ms.clamp(send_ms, send_ms + SPREAD_MS_MAX);
+        self.free_ms = due_ms + SPREAD_MS;
         let published = self.publisher.publish(
             now,
             Entry {
@@ -289,13 +296,15 @@ impl OnAir {
                 join: ready.join,
                 join_stripped: ready.join_stripped,
                 send_ms: ready.meta.send_ms,
-                due_ms: ready.meta.send_ms,
+                due_ms,
                 clean_point: ready.meta.clean_point,
                 join_done: ready.meta.join_done,
             },
         );
         if published.is_ok() {
-            stretch.packets.push(Published::of(&ready, now, self.seam));
+            stretch
+                .packets
+                .push(Published::of(&ready, now, due_ms, self.seam));
             self.seam = false;
         } else {
             self.seam = true;
@@ -303,3 +312,8 @@ impl OnAir {
         self.next_at = Some(due.max(now));
     }
 }
+
+/// Between two packets of a burst.
+const SPREAD_MS: u64 = 4;
+/// No packet waits longer.
+const SPREAD_MS_MAX: u64 = 400;

@@ -1,5 +1,7 @@
 //! Reads along on one player's wire and holds every byte against the book. Strict where a player would be lenient.
 
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
 use funnel_asf::Assembler;
@@ -27,6 +29,11 @@ pub struct Tap {
     pub runs: Vec<Run>,
     /// What was wrong.
     pub faults: Vec<String>,
+    /// What went over UDP in the present run, as a whole, and by its number: place in the channel and body.
+    sent: HashSet<u64>,
+    bodies: HashMap<u32, (u32, u64)>,
+    /// Datagrams that came again.
+    pub again: u64,
     /// EndOfStream that ended the session, and when.
     pub ended: Option<(HResult, Instant)>,
     scratch: Vec<u8>,
@@ -107,6 +114,72 @@ impl Tap {
         self.unread.drain(..self.unread.len() - left);
     }
 
+    /// A datagram left for the player. Called at the server's end, where nothing is overtaken.
+    pub fn datagram(&mut self, now: Instant, bytes: &[u8], book: &Book) {
+        match split(bytes, Traffic::MessagesAndData, 0) {
+            Ok(Some((Frame::Data { header, payload }, size))) if size == bytes.len() => {
+                if header.location_id.get() >> 4 == PAIR_LOCATION >> 4 && self.runs.is_empty() {
+                    return;
+                }
+                let location = header.location_id.get();
+                let last = self.runs.last().and_then(|run| run.packets.last());
+                let is_next = last.is_none_or(|last| last.location < u64::from(location));
+                if !is_next && self.sent.contains(&hash(bytes)) {
+                    self.again += 1;
+                    return;
+                }
+                let sequence = self.sequence;
+                self.data(now, header, payload, book);
+                if self.sequence != sequence {
+                    self.sent.insert(hash(bytes));
+                    let number = self.sequence - 1;
+                    self.bodies.insert(number, (location, hash(payload)));
+                    self.check_due(now, u64::from(location), book);
+                }
+            }
+            _ => self.fault(now, "a datagram that is not one Data packet".into()),
+        }
+    }
+
+    /// The player's session told a packet. Each must come once, in order, and as it was sent.
+    pub fn told(&mut self, next: &mut Option<u32>, location: u32, sequence: u32, bytes: &[u8]) {
+        self.tell(next, sequence, 1);
+        let told = (location, hash(bytes));
+        let as_sent = self.bodies.get(&sequence) == Some(&told);
+        // A player that gives all its runs one tag may take a late packet of the last run for the first of this one,
+        // and counts on from there.
+        let may_be_off = self.runs.len() > 1 && self.bodies.values().any(|sent| *sent == told);
+        if !as_sent && !may_be_off {
+            self.faults.push(format!(
+                "packet {location} told as number {sequence} was not sent so"
+            ));
+        }
+    }
+
+    /// The player's session gave packets up.
+    pub fn lost(&mut self, next: &mut Option<u32>, sequence: u32, count: u32) {
+        self.tell(next, sequence, count);
+    }
+
+    fn tell(&mut self, next: &mut Option<u32>, sequence: u32, count: u32) {
+        if next.is_some_and(|next| next != sequence) {
+            self.faults
+                .push(format!("number {sequence} is told where {next:?} is due"));
+        }
+        *next = Some(sequence + count);
+    }
+
+    /// Over paced transports nothing goes out before its time.
+    fn check_due(&mut self, now: Instant, location: u64, book: &Book) {
+        let due = (book.stretches.iter())
+            .filter(|stretch| stretch.header.bytes() == &self.header_bytes[..])
+            .filter_map(|stretch| Some(stretch.packet(location)?.due_at))
+            .min();
+        if due.is_some_and(|due| due > now) {
+            self.fault(now, format!("packet {location} goes out before its time"));
+        }
+    }
+
     /// Packets in all runs.
     pub fn packets(&self) -> usize {
         self.runs.iter().map(|run| run.packets.len()).sum()
@@ -182,6 +255,7 @@ impl Tap {
 
     fn begin(&mut self, now: Instant, tag: u8) {
         self.is_running = true;
+        self.sent.clear();
         self.may_come_unasked = false;
         self.ended = None;
         if self.sequence & 0xFF == 0xFF {
@@ -418,6 +492,15 @@ impl Assembled {
         }
     }
 }
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// `LocationId` of packet-pair datagrams, but for the last digit (protocol page §3.1).
+const PAIR_LOCATION: u32 = 0xF0F0_F000;
 
 /// Where a viewer stands after this packet, if it may get it where it stands.
 fn advance(stand: Stand, stretch: &Stretch, location: u64, body: &[u8]) -> Option<Stand> {

@@ -131,10 +131,10 @@ fn judge_well_behaved(player: &Player, reason: &Reason, jumps: u32) -> Vec<Strin
     faults
 }
 
-/// Whether it wished a bound on its fast start.
+/// Whether its fast start is bounded: it wished so, or it is served over UDP.
 fn is_bounded(player: &Player) -> bool {
     let wishes = player.plan.acceleration;
-    wishes.bandwidth.is_some() || wishes.link.is_some()
+    player.plan.udp.is_some() || wishes.bandwidth.is_some() || wishes.link.is_some()
 }
 
 /// Two runs of one player may begin a clean point and end a train apart; what both hold must be the same.

@@ -16,13 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use funnel_engine::{
-    Action, Admission, AdmissionLimits, Engine, EngineConfig, Key, Report, Served, Tuning,
-    UdpLimits,
+    Action, Admission, AdmissionLimits, Datagrams, Engine, EngineConfig, Key, Report, Served,
+    Tuning, UdpLimits,
 };
 use funnel_session::server::Settings;
 
 use crate::book::Book;
-use crate::player::{Plan, Player};
+use crate::player::{Plan, Player, udp_port};
 use crate::rng::Rng;
 use crate::source::{Schedule, Source};
 
@@ -122,6 +122,11 @@ enum What {
     Join(usize),
     Step(usize, usize),
     Read(usize),
+    Wake(usize),
+    /// A datagram reaches its player.
+    Datagram(usize, Vec<u8>),
+    /// A datagram reaches the server.
+    Request(usize, Vec<u8>),
     Bytes(usize, Vec<u8>),
     HangUp(usize, i32),
     Drain,
@@ -132,6 +137,7 @@ enum What {
 enum Completion {
     Accepted(usize),
     Received(usize, Vec<u8>),
+    Datagram(usize, Vec<u8>),
     ReceiveEnded(usize, i32),
     Writable(usize),
     Sent(Key, i32),
@@ -267,12 +273,14 @@ impl World {
             arena,
             now,
             outcome,
+            sources,
             ..
         } = self;
         outcome.turns += 1;
         let (guards, sends, wake) = engine.begin(*now);
         let mut count = 0;
         let mut twice = None;
+        let (mut faults, mut arrivals) = (Vec::new(), Vec::new());
         sends.fill(&guards, arena, |send| {
             let key = send.key;
             count += 1;
@@ -284,13 +292,30 @@ impl World {
             }
             let place = places.get(key.index as usize).copied().flatten();
             if let Some(player) = place.and_then(|id| players.get_mut(id)) {
-                completions.push(Completion::Sent(key, player.link.send(send.pieces)));
+                let book = book_of(sources, &player.plan.path);
+                let result = match send.datagrams {
+                    None => player.take(*now, send.pieces, book),
+                    Some(how) => {
+                        let id = player.plan.id;
+                        faults.extend(look_at_datagrams(id, how, send.pieces));
+                        player.take_datagrams(*now, how, send.pieces, book, |after, bytes| {
+                            arrivals.push((after, id, bytes));
+                        })
+                    }
+                };
+                completions.push(Completion::Sent(key, result));
             }
         });
         let spare = guards.release();
         engine.end(spare);
         if let Some(key) = twice {
             self.fault(format!("two sends in flight for {key:?}"));
+        }
+        for what in faults {
+            self.fault(what);
+        }
+        for (after, id, bytes) in arrivals {
+            self.schedule(self.now + after, What::Datagram(id, bytes));
         }
         for done in 0..self.completions.len() {
             if let Completion::Sent(key, _) = self.completions[done]
@@ -337,6 +362,14 @@ impl World {
             Completion::Received(id, bytes) => {
                 if let Some(key) = self.players[id].key {
                     self.engine.received(now, key, &bytes);
+                }
+            }
+            Completion::Datagram(id, bytes) => {
+                let from = datagram_address(id);
+                if self.engine.datagram(now, from, &bytes).is_some() {
+                    self.fault(
+                        "a request is handed to another shard, of which there is none".into(),
+                    );
                 }
             }
             Completion::ReceiveEnded(id, result) => {
@@ -425,6 +458,7 @@ impl Completion {
         match self {
             Self::Accepted(id)
             | Self::Received(id, _)
+            | Self::Datagram(id, _)
             | Self::ReceiveEnded(id, _)
             | Self::Writable(id) => Some(*id),
             Self::Sent(..) => None,
@@ -436,6 +470,47 @@ impl Completion {
 fn address(id: usize) -> SocketAddr {
     let port = FIRST_PORT + u16::try_from(id).unwrap_or(u16::MAX - FIRST_PORT);
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), port)
+}
+
+/// Where its datagrams go, and come from.
+fn datagram_address(id: usize) -> SocketAddr {
+    SocketAddr::new(address(id).ip(), udp_port(id))
+}
+
+/// What the channel of a path published; nothing, if there is none.
+fn book_of<'s>(sources: &'s [Source], path: &str) -> &'s Book {
+    static NOTHING: Book = Book {
+        stretches: Vec::new(),
+    };
+    let source = sources.iter().find(|source| source.channel.name() == path);
+    source.map_or(&NOTHING, |source| &source.book)
+}
+
+/// What is wrong with a send over UDP to player `id`.
+fn look_at_datagrams(id: usize, how: Datagrams, pieces: &[&[u8]]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut fault = |what| faults.push(format!("datagrams to player {id}: {what}"));
+    if how.to != datagram_address(id) {
+        fault(format!("go to {}", how.to));
+    }
+    let sizes: Vec<usize> = pieces
+        .chunks(2)
+        .map(|packet| packet.iter().map(|piece| piece.len()).sum())
+        .collect();
+    let Some(segment) = how.segment_bytes else {
+        if sizes.len() != 1 {
+            fault(format!("{} packets in one", sizes.len()));
+        }
+        return faults;
+    };
+    let (last, others) = sizes.split_last().unwrap_or((&0, &[]));
+    if *last > usize::from(segment) || others.iter().any(|size| *size != usize::from(segment)) {
+        fault(format!("sizes {sizes:?} cut at {segment}"));
+    }
+    if sizes.len() > 64 || sizes.iter().sum::<usize>() > 65_000 || segment > 1472 {
+        fault(format!("too large a train: {sizes:?}"));
+    }
+    faults
 }
 
 const FIRST_PORT: u16 = 1024;

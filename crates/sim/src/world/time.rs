@@ -4,8 +4,7 @@ use std::cmp::Reverse;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Completion, DRAIN_MAX, Happening, What, World};
-use crate::book::Book;
+use super::{Completion, DRAIN_MAX, Happening, What, World, book_of};
 use crate::player::{Doings, Step};
 
 impl World {
@@ -52,6 +51,21 @@ impl World {
                 self.do_for(id, doings);
             }
             What::Read(id) => self.read(id),
+            What::Wake(id) => {
+                self.players[id].wake_scheduled = None;
+                let is_due = (self.players[id].wakes_at).is_some_and(|at| at <= self.now);
+                let doings = if is_due {
+                    self.players[id].wake(self.now)
+                } else {
+                    Doings::default()
+                };
+                self.do_for(id, doings);
+            }
+            What::Datagram(id, bytes) => {
+                let doings = self.players[id].datagram(self.now, &bytes);
+                self.do_for(id, doings);
+            }
+            What::Request(id, bytes) => self.completions.push(Completion::Datagram(id, bytes)),
             What::Bytes(id, bytes) => self.completions.push(Completion::Received(id, bytes)),
             What::HangUp(id, result) => self.completions.push(Completion::ReceiveEnded(id, result)),
             What::Drain => {
@@ -66,11 +80,7 @@ impl World {
         let now = self.now;
         let player = &mut self.players[id];
         player.reads_later = false;
-        let mut sources = self.sources.iter();
-        let nothing = Book::default();
-        let book = sources
-            .find(|source| source.channel.name() == player.plan.path)
-            .map_or(&nothing, |source| &source.book);
+        let book = book_of(&self.sources, &player.plan.path);
         let doings = player.read(now, book);
         self.do_for(id, doings);
         self.look_writable(id);
@@ -115,6 +125,18 @@ impl World {
         self.players[id].sent_until = at;
         if let Some(result) = doings.hang_up {
             self.schedule(at, What::HangUp(id, result));
+        }
+        for bytes in doings.datagrams {
+            for late in self.players[id].ether.carry() {
+                self.schedule(self.now + latency + late, What::Request(id, bytes.clone()));
+            }
+        }
+        let player = &mut self.players[id];
+        if let Some(at) = player.wakes_at
+            && (player.wake_scheduled).is_none_or(|scheduled| at < scheduled)
+        {
+            player.wake_scheduled = Some(at);
+            self.schedule(at.max(self.now), What::Wake(id));
         }
     }
 
