@@ -166,6 +166,7 @@ fn services(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Services, 
             handshake: seconds(limits.handshake_seconds),
             idle: seconds(limits.idle_seconds),
             udp: settings.config.listen.udp,
+            udp_payload_max: header_part_max(settings.config.listen.udp_mtu),
             ..Default::default()
         }),
         admission: Arc::new(Admission::new(AdmissionLimits {
@@ -187,6 +188,11 @@ fn udp_limits(mtu: u16) -> UdpLimits {
         payload_max_v6: mtu - 48,
         ..UdpLimits::default()
     }
+}
+
+/// The same for a part of an ASF header, over IPv6 as over IPv4, behind its own head; no larger than on Ethernet.
+fn header_part_max(mtu: u16) -> u16 {
+    (mtu - 48 - 8).min(funnel_session::server::Settings::default().udp_payload_max)
 }
 
 /// What every viewer's program is told about this one: nothing, unless load tests are welcome.
