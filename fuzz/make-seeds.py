@@ -3,6 +3,7 @@
 import os
 import re
 import struct
+import zlib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MEDIA = os.path.join(HERE, "..", "testdata", "media")
@@ -124,3 +125,30 @@ framed = [struct.pack("<H", len(d)) + d for d in datagrams + [b"MSB "]]
 seed("msb", "span", b"".join(framed[:3]))
 seed("msb", "loss", b"".join(framed[:2] + framed[3:4]))
 seed("msb", "beacon", framed[4])
+
+# one byte of options, then steps: what happens (0: a datagram of the announced source), a length, the datagram
+tiny_format = zlib.crc32(header) & 0x7FF
+
+
+def station(spans, lost=(), stream=tiny_format):
+    steps = []
+    for cycle in range(spans):
+        parity = bytearray(8)
+        for number in range(10):
+            body = bytes([cycle, number]) * (1 + number % 4)
+            for at, byte in enumerate(body):
+                parity[at] ^= byte
+            steps.append((cycle * 10 + number, bytes([0x82, number + 1 << 4 | 1, cycle]) + body))
+        steps.append((cycle * 10 + 9, bytes([0x92, 11 << 4 | 2, cycle]) + bytes(parity)))
+    return [struct.pack("<IHH", id, stream, len(asf) + 8) + asf for at, (id, asf) in enumerate(steps) if at not in lost]
+
+
+def steps(datagrams, options=0):
+    return bytes([options]) + b"".join(struct.pack("<BH", 0, len(d)) + d for d in datagrams)
+
+
+seed("multicast_receiver", "whole", steps([b"MSB "] + station(2)))
+seed("multicast_receiver", "restored", steps(station(3, lost=(3, 10, 25, 32))))
+seed("multicast_receiver", "two-lost", steps(station(3, lost=(3, 4, 25, 26))))
+seed("multicast_receiver", "changed", steps(station(1) + station(1, stream=tiny_format | 0x8000) + [b"MSB "], options=2))
+seed("multicast_receiver", "simple", steps(station(2), options=1))

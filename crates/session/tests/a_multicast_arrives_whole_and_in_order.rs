@@ -405,6 +405,13 @@ fn a_restarted_server_is_followed_and_one_odd_number_is_not() {
     assert_eq!((stats.lost, stats.changes), (100_000 - 70_020, 0));
     assert!(viewer.told.contains(&Told::Lost(70_020, 29_980)));
     assert_eq!(viewer.ids().len(), 40);
+    // And who comes behind those is late: it was told as lost.
+    let mut viewer = Viewer::new(Options::default());
+    viewer.take_all(&sender.sent);
+    viewer.take_all(&later.sent[1..5]);
+    viewer.take(&later.sent[0]);
+    let stats = viewer.close();
+    assert_eq!((stats.lost, stats.late), (29_981, 1));
 }
 
 #[test]

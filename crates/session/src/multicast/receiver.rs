@@ -273,6 +273,10 @@ impl Receiver {
                 self.window.take(at, arrival, correction, options, stats);
             }
         }
+        if self.news.lost.is_some() {
+            // All before them are told as lost.
+            self.window.start(at, &self.options);
+        }
     }
 
     fn on_simple(&mut self, now: Instant, packet: Packet<'_>) {

@@ -166,6 +166,12 @@ impl Window {
         }
     }
 
+    /// Nothing before the first one is waited for any more.
+    pub fn start(&mut self, now: Instant, options: &Options) {
+        self.starting_until = None;
+        self.settle(now, options);
+    }
+
     /// Releases everything.
     pub fn flush(&mut self) {
         self.starting_until = None;
