@@ -40,7 +40,8 @@ impl Engine {
         let udp = viewer.udp.as_deref_mut()?;
         self.counters.resend_requests += 1;
         for sequence in request.sequences.iter().map(|sequence| sequence.get()) {
-            if udp.resends.contains(&sequence) {
+            // A player may guess that more was sent than it knows of.
+            if udp.resends.contains(&sequence) || udp.trail.is_ahead(sequence) {
                 continue;
             }
             if udp.trail.find(sequence).is_none() {

@@ -78,6 +78,12 @@ impl Trail {
         })
     }
 
+    /// Whether no packet with this number has left yet.
+    pub(crate) fn is_ahead(&self, sequence: u32) -> bool {
+        let ahead = |(_, end): (LogId, Run)| sequence.wrapping_sub(end.sequence) < 1 << 31;
+        self.end.is_some_and(ahead)
+    }
+
     /// Forgets all of it.
     pub(crate) fn clear(&mut self) {
         self.marks.clear();
@@ -141,6 +147,7 @@ mod tests {
             );
         }
         assert!(trail.find(at.sequence).is_none(), "not sent yet");
+        assert!(trail.is_ahead(at.sequence) && !trail.is_ahead(at.sequence.wrapping_sub(1)));
         assert!(trail.find(at.sequence.wrapping_sub(5001)).is_none());
     }
 

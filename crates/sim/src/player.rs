@@ -134,6 +134,8 @@ pub struct Player {
     pub lost: u64,
     /// Sequence number its session must tell next, over UDP.
     next_told: Option<u32>,
+    /// Its session told of a run.
+    started: bool,
     /// When its session wants to be woken, over UDP.
     pub wakes_at: Option<Instant>,
     /// The earliest time for which that is arranged.
@@ -187,6 +189,7 @@ impl Player {
             played: 0,
             lost: 0,
             next_told: Some(0),
+            started: false,
             wakes_at: None,
             wake_scheduled: None,
             closed: None,
@@ -270,8 +273,14 @@ impl Player {
         };
         match step {
             Step::Leave => session.handle_input(now, Input::Close),
-            Step::Stop => session.handle_input(now, Input::Stop),
-            Step::Play => session.handle_input(now, Input::Play),
+            Step::Stop => {
+                self.next_told = None;
+                session.handle_input(now, Input::Stop);
+            }
+            Step::Play => {
+                self.next_told = None;
+                session.handle_input(now, Input::Play);
+            }
             Step::Select(selection) => {
                 self.tap.selects = true;
                 session.handle_input(now, Input::Select(*selection));
@@ -388,7 +397,11 @@ impl Player {
                     }
                 }
                 // What was under way of the run before is nobody's loss.
-                Output::Event(Event::Started) if self.played > 0 => self.next_told = None,
+                Output::Event(Event::Started) => {
+                    if std::mem::replace(&mut self.started, true) {
+                        self.next_told = None;
+                    }
+                }
                 Output::Event(Event::Lost { sequence, count }) => {
                     self.lost += u64::from(count);
                     self.tap.lost(&mut self.next_told, sequence, count);
