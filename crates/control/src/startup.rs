@@ -46,6 +46,8 @@ pub struct ChannelFacts {
     pub bit_rate: Option<u32>,
     /// What players will show.
     pub title: Option<String>,
+    /// The file that announces its multicast group.
+    pub announcement: Option<String>,
 }
 
 /// What a channel is on air for.
@@ -168,11 +170,17 @@ fn condition(channel: &ChannelFacts) -> String {
 fn play(screen: &mut Screen, facts: &Facts) {
     let shows = to_paste(facts, Purpose::Show, &PLAYERS);
     let load_tests = to_paste(facts, Purpose::LoadTest, &LOAD_TESTER);
-    if shows.is_empty() && load_tests.is_empty() {
+    let multicasts = to_receive(facts);
+    if shows.is_empty() && load_tests.is_empty() && multicasts.is_empty() {
         return;
     }
     screen.gap();
-    for (name, lines) in [("play", shows), ("load test", load_tests)] {
+    let parts = [
+        ("play", shows),
+        ("load test", load_tests),
+        ("multicast", multicasts),
+    ];
+    for (name, lines) in parts {
         for (index, line) in lines.iter().enumerate() {
             screen.whole_field(if index == 0 { name } else { "" }, line);
         }
@@ -181,7 +189,7 @@ fn play(screen: &mut Screen, facts: &Facts) {
 
 /// The lines that open the first channel for `purpose` whose lines fit, or the first of all; none without such a channel.
 fn to_paste(facts: &Facts, purpose: Purpose, programs: &[(&str, &str)]) -> Vec<String> {
-    let port = facts.mms.first().map_or(MMS_PORT, SocketAddr::port);
+    let port = port_for_links(&facts.mms);
     let lines = |channel: &ChannelFacts| -> Vec<String> {
         let line = |(program, scheme): &(&str, &str)| {
             let url = url(scheme, &facts.host, port, &channel.name);
@@ -194,16 +202,40 @@ fn to_paste(facts: &Facts, purpose: Purpose, programs: &[(&str, &str)]) -> Vec<S
         };
         programs.iter().map(line).collect()
     };
+    let channels = facts.channels.iter();
+    one_that_fits(
+        channels
+            .filter(|channel| channel.purpose == purpose)
+            .map(lines),
+    )
+}
+
+/// The line that receives the first channel with an announcement.
+fn to_receive(facts: &Facts) -> Vec<String> {
+    let files = facts.channels.iter();
+    one_that_fits(
+        files
+            .filter_map(|channel| channel.announcement.as_deref())
+            .map(|file| vec![format!("funnel record {}", quoted(file))]),
+    )
+}
+
+/// As a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-".contains(letter);
+    if text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The first lines that fit, or the first of all.
+fn one_that_fits(mut all: impl Iterator<Item = Vec<String>>) -> Vec<String> {
     let fits = |lines: &Vec<String>| {
         lines
             .iter()
             .all(|line| line.chars().count() + FIELD_COLUMNS <= COLUMNS_MAX)
     };
-    let mut all = facts
-        .channels
-        .iter()
-        .filter(|channel| channel.purpose == purpose)
-        .map(lines);
     let first = all.next().unwrap_or_default();
     if fits(&first) {
         return first;
@@ -346,6 +378,11 @@ pub fn host_for_links<'a>(
     }
 }
 
+/// The port for links: that of the first address listened on.
+pub fn port_for_links(mms: &[SocketAddr]) -> u16 {
+    mms.first().map_or(MMS_PORT, SocketAddr::port)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -369,6 +406,7 @@ mod tests {
                 start: Start::Always,
                 bit_rate: Some(299_200),
                 title: Some("funnel demo".to_owned()),
+                announcement: None,
             }],
             config_file: None,
             reference: "config/funnel.toml".to_owned(),
@@ -405,6 +443,7 @@ stop       Ctrl-C ends every session properly; a second one stops at once
             start,
             bit_rate,
             title: title.map(str::to_owned),
+            announcement: None,
         };
         let facts = Facts {
             mms: vec![address("[2001:db8::7]:1756")],
@@ -481,6 +520,24 @@ load test  funnel-load mms://studio/probe
     }
 
     #[test]
+    fn a_group_is_received_from_its_announcement() {
+        let mut facts = demo();
+        let mut with = |file: &str| {
+            facts.channels[0].announcement = Some(file.to_owned());
+            screen(&facts)
+        };
+        let plain = with("/srv/www/demo.nsc");
+        assert!(
+            plain.contains(
+                "           mplayer mms://studio/demo\nmulticast  funnel record /srv/www/demo.nsc\n\n"
+            ),
+            "{plain}"
+        );
+        let odd = with("nsc/it's on.nsc");
+        assert!(odd.contains(r"funnel record 'nsc/it'\''s on.nsc'"), "{odd}");
+    }
+
+    #[test]
     fn the_host_for_links_is_the_best_known() {
         let any = [address("0.0.0.0:1755")];
         let one = [address("[::1]:1755")];
@@ -499,7 +556,7 @@ load test  funnel-load mms://studio/probe
             warnings in proptest::collection::vec("[ -~]{0,400}", 0..12),
             listens in 0usize..12,
         ) {
-            let channel = |name| ChannelFacts { name, kind: "command", title: Some("t".repeat(300)), ..ChannelFacts::default() };
+            let channel = |name| ChannelFacts { name, kind: "command", title: Some("t".repeat(300)), announcement: Some("a.nsc".to_owned()), ..ChannelFacts::default() };
             let probe = ChannelFacts { purpose: Purpose::LoadTest, kind: "probe", ..channel("p".to_owned()) };
             let facts = Facts {
                 // Names that fit, so that no line to paste is too long.

@@ -126,7 +126,7 @@ impl Engine {
             return None;
         }
         let generation = self.next_generation;
-        self.next_generation = self.next_generation.wrapping_add(1);
+        self.next_generation = self.next_generation.wrapping_add(1) & Key::GENERATION_MAX;
         let mask = u64::from(self.shard_mask());
         let random = random & !mask | u64::from(self.config.shard) & mask; // the session makes its client id of it
         let session = Session::new(Arc::clone(&self.config.settings), random, now);

@@ -29,6 +29,11 @@ pub struct Key {
     pub generation: u32,
 }
 
+impl Key {
+    /// Generations have 31 bits, so that an owner who makes one number of a key has a bit for what is no viewer.
+    pub const GENERATION_MAX: u32 = u32::MAX >> 1;
+}
+
 /// What a steady visit needs of a viewer.
 #[derive(Debug)]
 #[repr(align(128))]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use funnel_control::config::Start;
 
+use crate::announce;
 use crate::console::say;
 use crate::failure::Failure;
 use crate::settings::{self, Media, Settings};
@@ -62,6 +63,21 @@ fn report(settings: &Settings) -> String {
             .collect();
         let _ = writeln!(text, "  {}", cells.join("  ").trim_end());
     }
+    for channel in &settings.config.channels {
+        if let Some(multicast) = &channel.multicast {
+            let (name, group) = (visible(&channel.name), multicast.address);
+            let reach = reach(multicast.ttl);
+            let _ = writeln!(text, "  multicast: {name} to {group}, {reach}");
+            if let Some(folder) = &settings.config.multicast.nsc_directory {
+                let file = announce::file(folder, &channel.name);
+                let _ = writeln!(
+                    text,
+                    "    announced in {}",
+                    visible(&file.to_string_lossy())
+                );
+            }
+        }
+    }
     for warning in &settings.warnings {
         let _ = writeln!(text, "warning: {}", visible(warning));
     }
@@ -69,6 +85,16 @@ fn report(settings: &Settings) -> String {
 }
 
 const HEADINGS: [&str; 6] = ["channel", "source", "start", "bit rate", "packet", "length"];
+
+/// How far a group's datagrams go.
+fn reach(ttl: u8) -> String {
+    match ttl {
+        0 => "on this machine (ttl 0)".to_owned(),
+        1 => "in its subnet (ttl 1)".to_owned(),
+        2 => "past 1 router at most (ttl 2)".to_owned(),
+        ttl => format!("past {} routers at most (ttl {ttl})", ttl - 1),
+    }
+}
 
 /// Bit rate, packet size, length; a dash for what only the running source can tell.
 fn facts(media: &Media) -> [String; 3] {
@@ -103,6 +129,8 @@ pub fn visible(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use funnel_control::config::ChannelMulticast;
+
     use super::*;
 
     #[test]
@@ -125,5 +153,28 @@ mod tests {
             "{report}"
         );
         assert_eq!(lines[3], "warning: one thing");
+    }
+
+    #[test]
+    fn groups_are_told_with_their_reach() {
+        let mut settings = settings::read(None).expect("the demo");
+        settings.config.channels[0].multicast = Some(ChannelMulticast {
+            address: "239.192.48.179:30864".parse().expect("a group"),
+            ttl: 1,
+            interface: None,
+            source_specific: false,
+            span: 10,
+            log_url: None,
+        });
+        settings.config.multicast.nsc_directory = Some("/srv/www".into());
+        let report = report(&settings);
+        let lines: Vec<&str> = report.lines().skip(3).collect();
+        assert_eq!(
+            lines,
+            [
+                "  multicast: demo to 239.192.48.179:30864, in its subnet (ttl 1)",
+                "    announced in /srv/www/demo.nsc"
+            ]
+        );
     }
 }

@@ -3,6 +3,7 @@
 //! This file reads the command line and turns how a command ended into an exit code: 0 well, 1 a fault while running, 2 wrong
 //! usage or configuration. The commands are in files of their names.
 
+mod announce;
 mod check;
 mod cli;
 mod client;
@@ -10,6 +11,7 @@ mod console;
 mod failure;
 mod feed;
 mod group;
+mod groups;
 mod limits;
 mod listen;
 mod locator;

@@ -24,8 +24,10 @@ use funnel_uring::Caps;
 use funnel_uring::net::ListenOptions;
 use tracing::{error, info, warn};
 
+use crate::announce;
 use crate::console::{say, start_log};
 use crate::failure::Failure;
+use crate::groups;
 use crate::limits;
 use crate::listen::{self, Listeners};
 use crate::machine;
@@ -104,14 +106,18 @@ fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> 
         .zip(&channels)
         .map(|(channel, shared)| source_of(channel, shared))
         .collect::<Result<Vec<_>, _>>()?;
+    let host = host(settings, &listeners.addresses);
+    let port = startup::port_for_links(&listeners.addresses);
+    let groups = groups::deal(settings, &channels, &host, port).map_err(Failure::Fault)?;
     let cores = machine::cores();
     let mut shards = Vec::new();
-    for (index, listeners) in listeners.of_workers.into_iter().enumerate() {
+    for ((index, listeners), groups) in listeners.of_workers.into_iter().enumerate().zip(groups) {
         let core = cores.get(index % cores.len().max(1)).copied();
         let plan = Plan {
             index,
             core,
             listeners,
+            groups,
             services: Arc::clone(&services),
         };
         shards.push(shard::start(plan).map_err(Failure::fault)?);
@@ -133,12 +139,12 @@ fn channel_of(channel: &ChannelConfig, workers: usize) -> Arc<Channel> {
         &channel.name,
         ChannelOptions {
             start,
-            readers_max: workers + READERS_BESIDES,
+            readers_max: workers + usize::from(channel.multicast.is_some()) + READERS_BESIDES,
         },
     )
 }
 
-/// Readers of a log that are no shard: kept free for tools that look on.
+/// Readers of a log that are neither shard nor group: kept free for tools that look on.
 const READERS_BESIDES: usize = 4;
 
 fn services(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Services, Failure> {
@@ -276,8 +282,30 @@ fn facts(settings: &Settings, addresses: &[SocketAddr]) -> Facts {
             start: channel.start,
             bit_rate: media.bit_rate,
             title: channel.title.clone().or_else(|| media.title.clone()),
+            announcement: announcement(channel, config),
         });
-    let public_host = config.server.public_host.as_deref();
+    Facts {
+        product: "funnel".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        mms: addresses.to_vec(),
+        host: host(settings, addresses),
+        channels: channels.collect(),
+        config_file: settings.file.clone(),
+        reference: REFERENCE.to_owned(),
+        warnings: settings.warnings.clone(),
+    }
+}
+
+/// The file that announces a channel's group.
+fn announcement(channel: &ChannelConfig, config: &Config) -> Option<String> {
+    channel.multicast.as_ref()?;
+    let folder = config.multicast.nsc_directory.as_deref()?;
+    Some(announce::file(folder, &channel.name).display().to_string())
+}
+
+/// What players are told to call this machine.
+fn host(settings: &Settings, addresses: &[SocketAddr]) -> String {
+    let public_host = settings.config.server.public_host.as_deref();
     let names_itself = public_host.is_some()
         || addresses
             .first()
@@ -287,16 +315,7 @@ fn facts(settings: &Settings, addresses: &[SocketAddr]) -> Facts {
     } else {
         machine::host()
     };
-    Facts {
-        product: "funnel".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        mms: addresses.to_vec(),
-        host: startup::host_for_links(public_host, addresses, machine),
-        channels: channels.collect(),
-        config_file: settings.file.clone(),
-        reference: REFERENCE.to_owned(),
-        warnings: settings.warnings.clone(),
-    }
+    startup::host_for_links(public_host, addresses, machine)
 }
 
 fn report_channels(settings: &Settings) {

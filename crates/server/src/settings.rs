@@ -107,6 +107,7 @@ fn of_file(path: &Path) -> Result<Settings, Failure> {
     let config = loaded.check(faults)?;
     let mut warnings: Vec<String> = loaded.warnings.faults().iter().map(sentence).collect();
     warnings.append(&mut media_warnings);
+    warnings.extend(fragments(&config, &media));
     let fit = fit.map_err(Failure::fault)?;
     Ok(Settings {
         config,
@@ -116,6 +117,29 @@ fn of_file(path: &Path) -> Result<Settings, Failure> {
         fit,
         warnings,
     })
+}
+
+/// Groups whose datagrams the network would cut (`docs/protocol/msb-nsc.md` §12).
+fn fragments(config: &Config, media: &[Media]) -> Vec<String> {
+    let warning = |(channel, media): (&ChannelConfig, &Media)| {
+        let packet_bytes = media.packet_bytes?;
+        let group = channel.multicast.as_ref()?.address;
+        // Heads of IP and UDP, and of the packet on the group.
+        let heads = if group.is_ipv4() { 20 } else { 40 } + 8 + 8;
+        let fitting = u32::from(config.listen.udp_mtu) - heads;
+        (packet_bytes > fitting).then(|| {
+            format!(
+                "channel {}: packets of {packet_bytes} bytes travel to the group as IP fragments, and one lost fragment loses the packet ({fitting} bytes fit; ffmpeg: -packet_size 1400)",
+                channel.name
+            )
+        })
+    };
+    config
+        .channels
+        .iter()
+        .zip(media)
+        .filter_map(warning)
+        .collect()
 }
 
 fn workers(config: &Config) -> usize {
@@ -292,6 +316,27 @@ mod tests {
                 "channels.p.source.packet_bytes: 1444 bytes at 8000 bit/s are less than one packet a second"
             ]
         );
+    }
+
+    #[test]
+    fn groups_are_warned_of_fragments() {
+        let channel = |name: &str, bytes: u32, group: &str, port: u16| {
+            format!(
+                "[channels.{name}]\nsource = {{ kind = \"probe\", packet_bytes = {bytes} }}\nmulticast = {{ address = \"{group}:{port}\" }}\n"
+            )
+        };
+        let text = [
+            "[multicast]\nnsc_directory = \".\"\n".to_owned(),
+            channel("a", 1464, "239.192.1.1", 2000),
+            channel("b", 1465, "239.192.1.2", 2002),
+            channel("c", 1444, "[ff15::1]", 2004),
+            channel("d", 1445, "[ff15::2]", 2006),
+        ];
+        let (result, _folder) = read_text(&text.concat());
+        let warnings = result.expect("only warnings").warnings;
+        assert_eq!(warnings.len(), 2, "{warnings:#?}");
+        assert!(warnings[0].starts_with("channel b: packets of 1465 bytes"));
+        assert!(warnings[1].contains("(1444 bytes fit"), "{warnings:#?}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use funnel_uring::{Batch, Completion, Doorbell, File, Ops, Ring, RingConfig, Rin
 
 pub use funnel_engine::{Served, Tuning};
 
+use crate::groups::{Seat, ShardGroups};
 use crate::listen::Listener;
 use crate::mailbox::Mailbox;
 use crate::report::Reporter;
@@ -50,6 +51,8 @@ pub struct Plan {
     pub core: Option<core_affinity::CoreId>,
     /// Its own listeners (SO_REUSEPORT).
     pub listeners: Vec<Listener>,
+    /// The multicast groups it sends to.
+    pub groups: Vec<Seat>,
     /// What it shares with the others.
     pub services: Arc<Services>,
 }
@@ -155,6 +158,7 @@ struct Worker {
     index: usize,
     ring: Ring,
     connections: Connections,
+    groups: ShardGroups,
     /// Heads and messages of one turn.
     arena: Box<[u8]>,
     order: Arc<AtomicU8>,
@@ -241,6 +245,8 @@ impl Worker {
     fn new(mut plan: Plan, mut ring: Ring, order: Arc<AtomicU8>) -> Result<Self, ShardError> {
         let sockets = Sockets::open(std::mem::take(&mut plan.listeners), &mut ring)
             .map_err(ShardError::Datagrams)?;
+        let groups = ShardGroups::open(plan.groups, &mut ring, Instant::now())
+            .map_err(ShardError::Datagrams)?;
         let services = plan.services;
         if let Some(mailbox) = services.mailboxes.get(plan.index) {
             mailbox.open(ring.doorbell());
@@ -281,6 +287,7 @@ impl Worker {
             index: plan.index,
             ring,
             connections,
+            groups,
             arena: vec![0; ARENA_BYTES].into(),
             order,
         })
@@ -296,6 +303,7 @@ impl Worker {
                     draining = true;
                     self.ring.ops().stop_accepting();
                     self.connections.engine.drain(now);
+                    self.groups.groups.drain(now);
                 }
                 _ => {}
             }
@@ -316,6 +324,7 @@ impl Worker {
         self.connections
             .reporter
             .finish(&self.connections.engine.counters());
+        self.groups.finish();
         tracing::debug!(shard = self.index, "finished");
     }
 
@@ -326,22 +335,35 @@ impl Worker {
             reporter,
             ..
         } = &mut self.connections;
+        let ShardGroups {
+            groups,
+            sockets: group_sockets,
+        } = &mut self.groups;
         let (guards, sends, wake) = engine.begin(now);
+        let (group_guards, group_sends, group_wake) = groups.begin(now);
+        let wake = [wake, group_wake].into_iter().flatten().min();
         self.ring.turn(wake, now, |batch| {
+            group_sends.fill(&group_guards, |send| group_sockets.send(batch, &send));
             sends.fill(&guards, &mut self.arena, |send| sockets.send(batch, &send));
         });
         let spare = guards.release();
         engine.end(spare);
+        let spare = group_guards.release();
+        groups.end(spare);
         carry_out(engine, &mut sockets.viewers, self.ring.ops());
         let now = Instant::now();
         reporter.write(engine.reports(), now);
-        let connections = &mut self.connections;
+        self.groups.tell();
+        let (connections, groups) = (&mut self.connections, &mut self.groups);
         if now >= connections.look_at_drops {
             connections.look_at_drops = now + LOOK_AT_DROPS_EVERY;
             connections.report_drops();
         }
-        self.ring
-            .drain(|completion, ops| connections.take(now, completion, ops));
+        self.ring.drain(|completion, ops| {
+            if !groups.take(&completion) {
+                connections.take(now, completion, ops);
+            }
+        });
     }
 }
 
@@ -460,7 +482,7 @@ const STOP: u8 = 2;
 /// Sends submitted with one entry into the kernel. From 16 on a send costs the same, and the engine's part up to this
 /// (benches `ring`, `engine_turn`); at 5 µs each these are one tick of the engine's timers.
 const SENDS_PER_TURN: u32 = 1024;
-/// Direct descriptors beside those of viewers: connections on their way out.
+/// Direct descriptors beside those of viewers: connections on their way out, and UDP sockets.
 const FILES_SPARE: u32 = 256;
 /// How often the kernel is asked what it dropped.
 const LOOK_AT_DROPS_EVERY: Duration = Duration::from_secs(10);

@@ -251,6 +251,13 @@ fn check_together(walk: &mut Walk, section: &Section<'_>, multicast: &ChannelMul
         walk.add(fault("source_specific", message).help(
             "interface = \"192.0.2.7\": the address of this machine that the datagrams come from",
         ));
+    } else if multicast.source_specific {
+        let message = "Windows Media players cannot receive a source-specific group".to_owned();
+        walk.add(
+            fault("source_specific", message)
+                .help("funnel record, funnel probe and funnel-load can")
+                .warning(),
+        );
     }
     let is_link_local = matches!(ip, IpAddr::V6(ip) if scope(ip) == 2);
     if is_link_local && multicast.interface.is_none() {
