@@ -132,3 +132,114 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::write(&new, bytes)?;
     fs::rename(&new, path)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use funnel_control::config::Config;
+    use funnel_ingest::inspect_bytes;
+    use funnel_wire::nsc::read;
+
+    use super::*;
+    use crate::settings::DEMO;
+
+    fn notice(folder: &Path) -> Notice {
+        let multicast = ChannelMulticast {
+            address: "239.192.48.179:30864".parse().expect("a group"),
+            ttl: 8,
+            interface: Some(Interface::Address("192.0.2.7".parse().expect("an address"))),
+            source_specific: false,
+            span: 10,
+            log_url: Some("http://live.example.org/log".to_owned()),
+        };
+        let demo = Config::demo().channels.remove(0);
+        let url = "mms://live.example.org/demo".to_owned();
+        Notice::new(&demo, &multicast, "live.example.org", url, folder)
+    }
+
+    /// Of the demo, as long as nobody gives it an id of its own.
+    fn formats() -> Formats {
+        let demo = inspect_bytes("the built-in demo", DEMO).expect("the demo");
+        Formats::new(demo.live.header.bytes(), None).expect("a header")
+    }
+
+    /// After a wanted change, `FUNNEL_WRITE_EXPECTED=1` writes the file anew.
+    #[test]
+    fn the_demo_is_announced_as_in_the_golden_file() {
+        const GOLDEN: &str = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../testdata/nsc/demo-channel.nsc"
+        );
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let notice = notice(folder.path());
+        notice.write(formats()).expect("written");
+        let written = fs::read(folder.path().join("demo.nsc")).expect("the announcement");
+        if std::env::var_os("FUNNEL_WRITE_EXPECTED").is_some() {
+            fs::write(GOLDEN, &written).expect("the golden file");
+        }
+        let golden = fs::read(GOLDEN).expect("the golden file");
+        assert_eq!(
+            String::from_utf8_lossy(&written),
+            String::from_utf8_lossy(&golden)
+        );
+        let reading = read(&golden);
+        assert!(
+            reading.is_good() && reading.faults.is_empty(),
+            "{:?}",
+            reading.faults
+        );
+        let announcement = reading.announcement.expect("a good file");
+        let told = |text: &Option<Text>| text.as_ref().map(|text| text.as_str().to_owned());
+        assert_eq!(announcement.group().to_string(), "239.192.48.179");
+        assert_eq!(announcement.port().get(), 30864);
+        assert_eq!(announcement.time_to_live, Some(8));
+        assert_eq!(announcement.span_max, Some(10));
+        assert_eq!(
+            announcement.adapter.map(|ip| ip.to_string()),
+            Some("192.0.2.7".into())
+        );
+        assert_eq!(
+            told(&announcement.name),
+            Some("live.example.org, demo".into())
+        );
+        assert_eq!(
+            told(&announcement.log_url),
+            Some("http://live.example.org/log".into())
+        );
+        assert_eq!(
+            told(&announcement.unicast_url),
+            Some("mms://live.example.org/demo".into())
+        );
+        assert_eq!(announcement.formats(), &formats());
+    }
+
+    #[test]
+    fn without_parity_and_source_the_file_names_none() {
+        let mut notice = notice(Path::new("/nowhere"));
+        notice.multicast.span = 0;
+        notice.multicast.interface = Some(Interface::Name("eth0".to_owned()));
+        let announcement = notice.announcement(formats()).expect("a group");
+        assert_eq!((announcement.span_max, announcement.adapter), (None, None));
+    }
+
+    #[test]
+    fn every_change_replaces_the_whole_file_and_a_bad_folder_stops_nobody() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let lost = notice(&folder.path().join("gone"));
+        let tell = start(vec![Some(lost), None, Some(notice(folder.path()))]).expect("a thread");
+        let path = folder.path().join("demo.nsc");
+        fs::write(&path, "an old one").expect("written");
+        for notice in [0, 1, 2] {
+            let formats = formats();
+            tell.send(Changed { notice, formats }).expect("it listens");
+        }
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !read(&fs::read(&path).expect("never away")).is_good() {
+            assert!(Instant::now() < deadline, "the file was never written");
+            thread::yield_now();
+        }
+        let files = fs::read_dir(folder.path()).expect("our folder");
+        assert_eq!(files.count(), 1, "nothing is left beside it");
+    }
+}

@@ -6,6 +6,7 @@ mod channels_behave_as_configured;
 mod damaged_conversations;
 mod damaged_files_are_refused;
 mod ffmpeg_decodes_the_source;
+mod groups_are_sent_and_announced;
 mod late_joiners_start_at_a_clean_point;
 mod live_command_source_with_a_stalled_player;
 mod load_tests_can_trust_the_probe;
