@@ -27,11 +27,11 @@ use tracing::{error, info, warn};
 use crate::announce;
 use crate::console::{say, start_log};
 use crate::failure::Failure;
-use crate::groups;
 use crate::limits;
 use crate::listen::{self, Listeners};
 use crate::machine;
 use crate::mailbox::Mailbox;
+use crate::multicast;
 use crate::settings::{self, DEMO, REFERENCE, Settings};
 use crate::shard::{self, Plan, Served, Services, Shard, Tuning};
 use crate::signals;
@@ -108,7 +108,7 @@ fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> 
         .collect::<Result<Vec<_>, _>>()?;
     let host = host(settings, &listeners.addresses);
     let port = startup::port_for_links(&listeners.addresses);
-    let groups = groups::deal(settings, &channels, &host, port).map_err(Failure::Fault)?;
+    let groups = multicast::deal(settings, &channels, &host, port).map_err(Failure::Fault)?;
     let cores = machine::cores();
     let mut shards = Vec::new();
     for ((index, listeners), groups) in listeners.of_workers.into_iter().enumerate().zip(groups) {

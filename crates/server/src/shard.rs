@@ -20,9 +20,9 @@ use funnel_uring::{Batch, Completion, Doorbell, File, Ops, Ring, RingConfig, Rin
 
 pub use funnel_engine::{Served, Tuning};
 
-use crate::groups::{Seat, ShardGroups};
 use crate::listen::Listener;
 use crate::mailbox::Mailbox;
+use crate::multicast::{Seat, ShardGroups};
 use crate::report::Reporter;
 
 /// What all shards share: values that never change, and the admission's counters.

@@ -255,7 +255,7 @@ fn check_together(walk: &mut Walk, section: &Section<'_>, multicast: &ChannelMul
         let message = "Windows Media players cannot receive a source-specific group".to_owned();
         walk.add(
             fault("source_specific", message)
-                .help("funnel record, funnel probe and funnel-load can")
+                .help("funnel record --source-specific can")
                 .warning(),
         );
     }
