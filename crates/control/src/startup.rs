@@ -46,8 +46,17 @@ pub struct ChannelFacts {
     pub bit_rate: Option<u32>,
     /// What players will show.
     pub title: Option<String>,
-    /// The file that announces its multicast group.
-    pub announcement: Option<String>,
+    /// Its multicast group, if it is announced.
+    pub announcement: Option<AnnouncementFacts>,
+}
+
+/// How a channel's multicast group is found.
+#[derive(Clone, Debug, Default)]
+pub struct AnnouncementFacts {
+    /// The `.nsc` file.
+    pub file: String,
+    /// Receivers join for one sender.
+    pub source_specific: bool,
 }
 
 /// What a channel is on air for.
@@ -212,12 +221,20 @@ fn to_paste(facts: &Facts, purpose: Purpose, programs: &[(&str, &str)]) -> Vec<S
 
 /// The line that receives the first channel with an announcement.
 fn to_receive(facts: &Facts) -> Vec<String> {
-    let files = facts.channels.iter();
-    one_that_fits(
-        files
-            .filter_map(|channel| channel.announcement.as_deref())
-            .map(|file| vec![format!("funnel record {}", quoted(file))]),
-    )
+    let line = |channel: &ChannelFacts| {
+        let announcement = channel.announcement.as_ref()?;
+        let how = if announcement.source_specific {
+            " --source-specific"
+        } else {
+            ""
+        };
+        let (file, output) = (
+            quoted(&announcement.file),
+            quoted(&format!("{}.asf", channel.name)),
+        );
+        Some(vec![format!("funnel record{how} {file} -o {output}")])
+    };
+    one_that_fits(facts.channels.iter().filter_map(line))
 }
 
 /// As a shell takes it for one word.
@@ -523,18 +540,24 @@ load test  funnel-load mms://studio/probe
     fn a_group_is_received_from_its_announcement() {
         let mut facts = demo();
         let mut with = |file: &str| {
-            facts.channels[0].announcement = Some(file.to_owned());
+            facts.channels[0].announcement = Some(AnnouncementFacts {
+                file: file.to_owned(),
+                source_specific: false,
+            });
             screen(&facts)
         };
         let plain = with("/srv/www/demo.nsc");
         assert!(
             plain.contains(
-                "           mplayer mms://studio/demo\nmulticast  funnel record /srv/www/demo.nsc\n\n"
+                "           mplayer mms://studio/demo\nmulticast  funnel record /srv/www/demo.nsc -o demo.asf\n\n"
             ),
             "{plain}"
         );
         let odd = with("nsc/it's on.nsc");
-        assert!(odd.contains(r"funnel record 'nsc/it'\''s on.nsc'"), "{odd}");
+        assert!(
+            odd.contains(r"funnel record 'nsc/it'\''s on.nsc' -o demo.asf"),
+            "{odd}"
+        );
     }
 
     #[test]
@@ -556,7 +579,7 @@ load test  funnel-load mms://studio/probe
             warnings in proptest::collection::vec("[ -~]{0,400}", 0..12),
             listens in 0usize..12,
         ) {
-            let channel = |name| ChannelFacts { name, kind: "command", title: Some("t".repeat(300)), announcement: Some("a.nsc".to_owned()), ..ChannelFacts::default() };
+            let channel = |name| ChannelFacts { name, kind: "command", title: Some("t".repeat(300)), announcement: Some(AnnouncementFacts::default()), ..ChannelFacts::default() };
             let probe = ChannelFacts { purpose: Purpose::LoadTest, kind: "probe", ..channel("p".to_owned()) };
             let facts = Facts {
                 // Names that fit, so that no line to paste is too long.

@@ -16,7 +16,7 @@ use funnel_asf::Probe;
 use funnel_channel::{Channel, ChannelOptions};
 use funnel_control::config::{ChannelConfig, Config, SourceConfig, Start};
 use funnel_control::directory::Directory;
-use funnel_control::startup::{self, ChannelFacts, Facts, Purpose};
+use funnel_control::startup::{self, AnnouncementFacts, ChannelFacts, Facts, Purpose};
 use funnel_engine::{Admission, AdmissionLimits, UdpLimits};
 use funnel_ingest::{Ingest, Source, SourceSpec};
 use funnel_session::LOAD_TEST_TOKEN;
@@ -296,11 +296,15 @@ fn facts(settings: &Settings, addresses: &[SocketAddr]) -> Facts {
     }
 }
 
-/// The file that announces a channel's group.
-fn announcement(channel: &ChannelConfig, config: &Config) -> Option<String> {
-    channel.multicast.as_ref()?;
+/// Where a channel's group is announced.
+fn announcement(channel: &ChannelConfig, config: &Config) -> Option<AnnouncementFacts> {
+    let multicast = channel.multicast.as_ref()?;
     let folder = config.multicast.nsc_directory.as_deref()?;
-    Some(announce::file(folder, &channel.name).display().to_string())
+    let file = announce::file(folder, &channel.name);
+    Some(AnnouncementFacts {
+        file: file.display().to_string(),
+        source_specific: multicast.source_specific,
+    })
 }
 
 /// What players are told to call this machine.
