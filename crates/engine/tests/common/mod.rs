@@ -1,6 +1,8 @@
 //! An owner of the engine for one test: one channel, some players, sends that are cut where the test says.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod rig;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
