@@ -1,14 +1,18 @@
-//! A thousand viewers play: neither media nor Pings, Pongs and sends that are cut short touch the heap.
+//! A thousand viewers play: neither media nor Pings, Pongs and sends that are cut short touch the heap; nor, over UDP,
+//! packets that are sent again and sends the kernel has no room for.
 
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use common::rig::{Rig, request, start_playing, whole};
 use common::{Desk, sum};
-use funnel_engine::Action;
+use funnel_engine::{Action, Key, Outgoing, UdpLimits};
 use funnel_session::client::Manner;
+use funnel_session::server::Session;
 use funnel_wire::codec::Writer;
 use funnel_wire::mms::{Pong, ViewerMessage};
 
@@ -170,5 +174,95 @@ fn pings_pongs_and_cut_packets() {
     let lived = live(&mut desk, Duration::from_secs(31), 7, &pong);
     assert!(lived.pings >= VIEWERS, "{lived:?}");
     assert!(lived.cuts > VIEWERS, "{lived:?}");
+    assert_eq!(lived.heap_operations, 0, "{lived:?}");
+}
+
+/// Extends the newest number that left for a viewer, of which a datagram shows 8 bits. What comes again is older.
+fn note_newest(numbers: &mut [u32], send: &Outgoing<'_, '_>) {
+    if send.datagrams.is_some() {
+        let newest = &mut numbers[send.key.index as usize];
+        let low = send.pieces[send.pieces.len() - 2][5];
+        let ahead = low.wrapping_sub(newest.to_le_bytes()[0]);
+        *newest += if ahead < 128 { u32::from(ahead) } else { 0 };
+    }
+}
+
+/// Lives for some time with viewers over UDP. The last packet of each `ask_each`th train is asked for again; for each
+/// `refuse_each`th send the kernel has no room.
+fn live_over_udp(
+    rig: &mut Rig,
+    numbers: &mut [u32],
+    time: Duration,
+    ask_each: usize,
+    refuse_each: usize,
+) -> Lived {
+    let mut lived = Lived::default();
+    let mut requests: Vec<(SocketAddr, Vec<u8>)> = Vec::with_capacity(VIEWERS);
+    let until = rig.now + time;
+    while rig.now < until {
+        rig.publish();
+        let mut trains = Vec::with_capacity(VIEWERS);
+        let before = OPERATIONS.get();
+        let sends = rig.turn(&mut |send| {
+            lived.sends += 1;
+            if lived.sends.is_multiple_of(refuse_each) {
+                lived.cuts += 1;
+                return -11;
+            }
+            if let Some(how) = send.datagrams.filter(|how| how.segment_bytes.is_some()) {
+                trains.push((send.key.index, how.to));
+            }
+            note_newest(numbers, send);
+            whole(send)
+        });
+        for (from, request) in &requests {
+            assert_eq!(rig.engine.datagram(rig.now, *from, request), None);
+        }
+        lived.heap_operations += OPERATIONS.get() - before;
+        requests.clear();
+        lived.turns += 1;
+        for (index, to) in trains.drain(..) {
+            lived.pings += 1;
+            if lived.pings.is_multiple_of(ask_each) {
+                let newest = numbers[index as usize];
+                requests.push((to, request(index, Session::SOURCE_ID, &[newest])));
+            }
+        }
+        if sends == 0 && rig.wake.is_none_or(|at| at > rig.now) {
+            rig.pass(until);
+        }
+    }
+    lived
+}
+
+#[test]
+fn media_over_udp_and_packets_sent_again() {
+    let mut rig = Rig::new("live-pipe.asf", UdpLimits::default(), (0, 1));
+    for id in 0..VIEWERS as u64 {
+        let address = SocketAddr::from(([192, 0, 2, 1], 1024 + id as u16));
+        rig.connect(address, id, &format!(r"\\10.0.0.1\UDP\{}", 10_000 + id));
+    }
+    rig.run(Duration::from_secs(3), &mut whole);
+    for index in 0..VIEWERS as u32 {
+        let generation = index;
+        rig.say(Key { index, generation }, &start_playing());
+    }
+    let mut numbers = vec![0; VIEWERS];
+    rig.run(Duration::from_secs(8), &mut |send| {
+        note_newest(&mut numbers, send);
+        whole(send)
+    });
+    assert_eq!(rig.engine.counters().playing, VIEWERS as u64);
+    live_over_udp(&mut rig, &mut numbers, Duration::from_secs(1), 7, 11);
+    let before = rig.engine.counters();
+    let lived = live_over_udp(&mut rig, &mut numbers, Duration::from_secs(5), 7, 11);
+    let counters = rig.engine.counters();
+    let resent = counters.resent - before.resent;
+    assert!(
+        lived.sends > 20 * VIEWERS && lived.cuts > VIEWERS,
+        "{lived:?}"
+    );
+    assert!(resent > VIEWERS as u64, "{resent}: {counters:?}");
+    assert!(counters.steady_sends - before.steady_sends > 10 * VIEWERS as u64);
     assert_eq!(lived.heap_operations, 0, "{lived:?}");
 }
