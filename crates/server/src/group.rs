@@ -14,6 +14,7 @@ use funnel_uring::net::group_receiver;
 use funnel_wire::nsc::Announcement;
 
 use crate::cli;
+use crate::entry::Entry;
 use crate::locator::{AnnouncementError, Place};
 
 /// One group joined. Call [`turn`](Self::turn) until it is no longer open.
@@ -25,6 +26,8 @@ pub struct Group {
     receiver: Receiver,
     buffer: Box<[u8]>,
     state: State,
+    /// Until a packet that can be decoded comes.
+    entry: Option<Entry>,
     /// Packets came whose header the announcement does not have; it was read last at that time.
     is_outdated: bool,
     read_at: Instant,
@@ -95,6 +98,7 @@ impl Group {
             socket: socket.into(),
             buffer: vec![0; DATAGRAM_BYTES_MAX].into(),
             state: State::Open,
+            entry: None,
             is_outdated: false,
             read_at: now,
         })
@@ -187,12 +191,21 @@ impl Group {
                 Output::Event(event) => event,
             };
             match event {
-                multicast::Event::Header(bytes) => tell(Event::Header(bytes)),
-                multicast::Event::Packet { id, bytes, .. } => tell(Event::Packet {
-                    location: id,
-                    sequence: id,
-                    bytes,
-                }),
+                multicast::Event::Header(bytes) => {
+                    self.entry = Entry::new(bytes, Instant::now());
+                    tell(Event::Header(bytes));
+                }
+                multicast::Event::Packet { id, bytes, .. } => {
+                    let entry = self.entry.as_ref();
+                    if entry.is_none_or(|entry| entry.is_here(bytes, Instant::now())) {
+                        self.entry = None;
+                        tell(Event::Packet {
+                            location: id,
+                            sequence: id,
+                            bytes,
+                        });
+                    }
+                }
                 multicast::Event::Lost { id, count } => tell(Event::Lost {
                     sequence: id,
                     count,
