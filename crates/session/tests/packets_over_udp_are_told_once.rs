@@ -138,6 +138,13 @@ fn without_resends_what_is_lost_is_told_soon() {
     assert!(lost > 60 && world.asked.is_empty());
 }
 
+/// A whole show, one whose LocationIds wrap, and one of which every third packet is sent.
+const LOCATIONS: [fn(u32) -> u32; 3] = [
+    |sequence| 5300 + sequence,
+    |sequence| sequence.wrapping_sub(200),
+    |sequence| 77 + 3 * sequence,
+];
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
 
@@ -149,11 +156,17 @@ proptest! {
         jitter_ms in 0u64..120,
         outage_at in 0u32..300,
         outage in 0u32..100,
-        packets in 300u32..800,
+        packets in 300u32..3000,
         interval_ms in 1u64..30,
+        location in 0..LOCATIONS.len(),
         answers_resends: bool,
     ) {
-        let show = Show { interval: ms(interval_ms), answers_resends, ..Show::new(packets) };
+        let show = Show {
+            interval: ms(interval_ms),
+            answers_resends,
+            location: LOCATIONS[location],
+            ..Show::new(packets)
+        };
         let weather = Weather {
             seed,
             lost,
