@@ -447,6 +447,56 @@ fn strangers_change_nothing() {
 }
 
 #[test]
+fn a_newer_announcement_brings_the_missing_header() {
+    let formats = |ids: &[u16]| {
+        let mut list = ids.iter().map(|id| {
+            let known = announcement();
+            let format = known.formats().get(FormatId::new(*id).expect("11 bits"));
+            format.expect("announced").clone()
+        });
+        let mut formats = Formats::of(list.next().expect("one"));
+        list.for_each(|format| formats.push(format).expect("room"));
+        let known = announcement();
+        Announcement::new(known.group(), known.port(), formats).expect("a group")
+    };
+    let mut sender = Sender::new(0, FIRST);
+    sender.span = 0;
+    sender.packets(3);
+    sender.stream = SECOND | 0x8000;
+    sender.packets(4);
+    let mut viewer = Viewer::of(formats(&[FIRST]), Options::default());
+    viewer.take_all(&sender.sent[..4]);
+    let second = Arc::new(formats(&[SECOND]));
+    assert!(
+        !viewer.receiver.renew(Arc::clone(&second)),
+        "packets of the first header are held"
+    );
+    viewer.pass(Duration::from_secs(1));
+    viewer.take(&sender.sent[4]);
+    assert!(viewer.receiver.renew(Arc::new(formats(&[FIRST]))));
+    viewer.take(&sender.sent[5]);
+    assert!(viewer.receiver.renew(second));
+    viewer.take(&sender.sent[6]);
+    viewer.close();
+    let told = |id| Told::Packet(id, false);
+    let expected = [
+        Told::Unknown(SECOND),
+        Told::Header(FIRST),
+        told(0),
+        told(1),
+        told(2),
+        // Told again, since the announcement that was read lacks it too.
+        Told::Unknown(SECOND),
+        Told::Lost(3, 3),
+        Told::Changed,
+        Told::Header(SECOND),
+        told(6),
+        Told::Ended,
+    ];
+    assert_eq!(viewer.told, expected);
+}
+
+#[test]
 fn timers_of_section_4() {
     // Nothing at all.
     let mut viewer = Viewer::new(Options::default());

@@ -214,6 +214,43 @@ fn one_loss_of_each_span_is_repaired_and_every_frame_is_there() {
     }
 }
 
+/// The announcement is read again when packets come whose header it did not have; they go into a file of their own.
+#[test]
+fn another_header_is_followed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name);
+    let (nsc, out) = (path("show.nsc"), path("show.asf"));
+    let group = group("239.255.48.182");
+    let (first, pictures) = show(&media::file("av-300k.wmv"));
+    let (second, sound) = show(&media::file("audio-64k.wma"));
+    let format = announce(group, &first, None, &nsc);
+    let mut arguments = vec!["record", nsc.to_str().expect("text"), "--interface", "lo"];
+    arguments.extend(["--output", out.to_str().expect("text")]);
+    let recorder = Recorder::start(&arguments, group);
+    let socket = sender(group);
+    for datagram in datagrams(format, &pictures[..200]) {
+        socket.send(&datagram).expect("sent");
+        thread::sleep(Duration::from_micros(500));
+    }
+    let format = announce(group, &second, None, &nsc);
+    let part = path("show-2.asf.part");
+    let mut later = datagrams(format, &sound).into_iter();
+    wait_until("the second file has begun", Duration::from_secs(15), || {
+        let datagram = later.next().expect("enough of them");
+        socket.send(&datagram).expect("sent");
+        part.exists()
+    });
+    thread::sleep(Duration::from_millis(300));
+    let said = recorder.interrupt();
+    assert!(said.contains("the channel changes its header"), "{said}");
+    assert_eq!(frames(&out, folder.path()).len(), 2, "{said}");
+    assert_eq!(
+        frames(&path("show-2.asf"), folder.path()).len(),
+        1,
+        "{said}"
+    );
+}
+
 /// Answers each request with the file, at this address.
 fn serve(path: &Path) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
