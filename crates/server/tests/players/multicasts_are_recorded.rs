@@ -234,9 +234,9 @@ fn another_header_is_followed() {
     }
     let format = announce(group, &second, None, &nsc);
     let part = path("show-2.asf.part");
-    let mut later = datagrams(format, &sound).into_iter();
+    let mut later = datagrams(format, &sound).into_iter().cycle();
     wait_until("the second file has begun", Duration::from_secs(15), || {
-        let datagram = later.next().expect("enough of them");
+        let datagram = later.next().expect("endless");
         socket.send(&datagram).expect("sent");
         part.exists()
     });
