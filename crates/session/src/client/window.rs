@@ -147,6 +147,7 @@ impl Window {
             return;
         }
         self.confirm(self.slots.len());
+        self.suspected = None; // the run goes on
         self.note_gap(now, index);
         self.slots.push_back(Slot::Held {
             location,
@@ -545,6 +546,27 @@ mod tests {
                 (230 - in_vain, in_vain)
             );
         }
+    }
+
+    #[test]
+    fn packets_far_behind_a_suspected_end_are_taken_like_any() {
+        let mut window = window(true);
+        let now = Instant::now();
+        window.take(now, (0, 0), &[0; 4], true);
+        window.suspect_more(now);
+        window.tick(now + Duration::from_millis(30), true, |_| {});
+        assert_eq!(window.stats.requested, 0);
+        let told = tell_all(
+            &mut window,
+            &[(100, 100), (101, 101), (200, 200), (201, 201)],
+        );
+        assert_eq!(
+            (told.len(), told.last()),
+            (7, Some(&packet(201, 201))),
+            "{told:?}"
+        );
+        assert_eq!((window.stats.received, window.stats.lost), (5, 197));
+        assert_eq!(window.stats.requested, 197);
     }
 
     #[test]
