@@ -5,6 +5,7 @@
 mod hostile_datagrams;
 mod lab;
 mod losses_are_repaired_or_told;
+mod multicast_reaches_every_receiver;
 mod recorder;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the tests on loopback use the rest")]

@@ -39,6 +39,11 @@ impl Frame<'_> {
         }
     }
 
+    /// Addressed to a group.
+    pub fn is_to_group(&self) -> bool {
+        self.bytes.first().is_some_and(|first| first & 1 != 0)
+    }
+
     /// What a datagram carries; `None` for later fragments of one and for all that is not UDP.
     pub fn datagram(&self) -> Option<&[u8]> {
         let is_v4 = self.bytes.get(12..14)? == [0x08, 0x00];

@@ -4,7 +4,9 @@ use super::frame::{Fate, Frame};
 use super::line::Line;
 use super::namespace::Namespace;
 use crate::support::server::{Server, Setup};
+use crate::support::wait_until;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 /// The switch. Hosts stay plugged in until they are dropped.
 pub struct Lan {
@@ -86,8 +88,17 @@ impl Host {
     }
 
     /// See [`Namespace::ip`].
-    pub fn ip(&self, arguments: &str) {
-        self.namespace.ip(arguments);
+    pub fn ip(&self, arguments: &str) -> String {
+        self.namespace.ip(arguments)
+    }
+
+    /// Waits until a program on this machine has joined the group.
+    pub fn wait_for_join(&self, group: IpAddr) {
+        let group = format!(" {group} ");
+        wait_until("a receiver joins", Duration::from_secs(10), || {
+            let joined = self.ip("maddress show dev eth0").replace('\n', " \n");
+            joined.contains(&group)
+        });
     }
 
     /// See [`Namespace::sysctl`].

@@ -39,8 +39,8 @@ impl Namespace {
             .unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Runs iproute2's `ip` in this network.
-    pub fn ip(&self, arguments: &str) {
+    /// Runs iproute2's `ip` in this network; what it prints.
+    pub fn ip(&self, arguments: &str) -> String {
         tools::need("ip");
         let mut command = Command::new("ip");
         command.args(arguments.split(' '));
@@ -50,6 +50,7 @@ impl Namespace {
             "ip {arguments}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// The namespace as `ip link … netns` takes it.
