@@ -2,6 +2,7 @@
 //! that lose datagrams (`lab`). One module a theme. A missing program or right fails the test with a
 //! sentence that says what to do.
 
+mod datagrams_come_from_the_address_called;
 mod hostile_datagrams;
 mod lab;
 mod losses_are_repaired_or_told;

@@ -107,8 +107,13 @@ impl Host {
     }
 
     /// Starts the server on this machine, listening on both its addresses.
-    pub fn serve(&self, mut setup: Setup) -> Server {
-        setup.listen_on(&[self.ipv4(), self.ipv6()]);
+    pub fn serve(&self, setup: Setup) -> Server {
+        self.serve_at(&[self.ipv4(), self.ipv6()], setup)
+    }
+
+    /// As [`Host::serve`], on these addresses, which the machine has.
+    pub fn serve_at(&self, addresses: &[IpAddr], mut setup: Setup) -> Server {
+        setup.listen_on(addresses);
         self.within(|| setup.start())
     }
 
