@@ -33,6 +33,8 @@ struct Scene {
     run: fn(&mut House),
     packets: usize,
     cpu_ns: Vec<f64>,
+    /// Everybody is due in one turn.
+    gathered: bool,
 }
 
 impl Scene {
@@ -43,12 +45,28 @@ impl Scene {
             run: |house| assert_eq!(house.settle(), house.everybody()),
             packets: plan.train_packets,
             cpu_ns: Vec::new(),
+            gathered: true,
+        }
+    }
+
+    fn spread(name: &'static str, plan: Plan) -> Self {
+        Self {
+            name,
+            house: House::spread(plan),
+            run: |house| {
+                // A visit may fall on either side of the window's edge.
+                let sends = house.live_one_train();
+                assert!(sends.abs_diff(VIEWERS) < VIEWERS / 50, "{sends} sends");
+            },
+            packets: plan.train_packets,
+            cpu_ns: Vec::new(),
+            gathered: false,
         }
     }
 
     /// Publishes, runs, and returns the heap operations of the run.
-    fn play(&mut self, gathered: bool) -> u64 {
-        if gathered {
+    fn play(&mut self) -> u64 {
+        if self.gathered {
             self.house.advance(STEP, self.packets);
         }
         let (operations, (time, ())) =
@@ -65,29 +83,23 @@ fn tell_cpu_and_heap() {
         train_packets,
         ..Plan::of(VIEWERS)
     };
+    let over_udp = |plan| Plan { udp: true, ..plan };
     let mut scenes = [
         Scene::gathered("all due, 1 channel, trains of 1", of(1, 1)),
         Scene::gathered("all due, 1 channel, trains of 5", of(1, 5)),
         Scene::gathered("all due, 1 channel, trains of 20", of(1, 20)),
         Scene::gathered("all due, 16 channels, trains of 5", of(16, 5)),
-        Scene {
-            name: "spread over 200 ms, trains of 5",
-            house: House::spread(of(1, 5)),
-            run: |house| {
-                // A visit may fall on either side of the window's edge.
-                let sends = house.live_one_train();
-                assert!(sends.abs_diff(VIEWERS) < VIEWERS / 50, "{sends} sends");
-            },
-            packets: 5,
-            cpu_ns: Vec::new(),
-        },
+        Scene::gathered("all due, UDP, trains of 1", over_udp(of(1, 1))),
+        Scene::gathered("all due, UDP, trains of 5", over_udp(of(1, 5))),
+        Scene::gathered("all due, UDP, trains of 20", over_udp(of(1, 20))),
+        Scene::spread("spread over 200 ms, trains of 5", of(1, 5)),
+        Scene::spread("spread over 200 ms, UDP, trains of 5", over_udp(of(1, 5))),
     ];
     let rounds = if clock::is_bench() { 101 } else { 1 };
-    let spread = scenes.len() - 1;
     let mut operations = 0;
     for _ in 0..rounds {
-        for (number, scene) in scenes.iter_mut().enumerate() {
-            operations += scene.play(number != spread);
+        for scene in &mut scenes {
+            operations += scene.play();
         }
     }
     println!("{VIEWERS} viewers, thread CPU time, median of {rounds} interleaved rounds:");
@@ -201,6 +213,16 @@ fn viewers_by_sends_per_turn(bencher: Bencher<'_, '_>, sends_max: usize) {
     let plan = Plan {
         sends_max,
         ..Plan::of(VIEWERS)
+    };
+    time_turns(bencher, plan, plan.viewers);
+}
+
+/// 10,000 viewers over UDP, a train of each cut by the kernel; items are viewers.
+#[divan::bench(args = [1, 5, 20], sample_count = 200, sample_size = 1)]
+fn viewers_over_udp_by_train_packets(bencher: Bencher<'_, '_>, train_packets: usize) {
+    let plan = Plan {
+        train_packets,
+        ..Plan::over_udp(VIEWERS)
     };
     time_turns(bencher, plan, plan.viewers);
 }

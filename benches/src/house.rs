@@ -31,6 +31,8 @@ const WARM_ROUNDS: usize = 60;
 const NEVER: Duration = Duration::from_secs(1 << 30);
 /// Granularity of the engine's timers.
 const TICK: Duration = Duration::from_millis(5);
+/// Time for a header of 16 KiB at [`BIT_RATE`].
+const HEADER_TICKS: usize = 100;
 /// Turns of a tick in a train.
 pub const TICKS_PER_TRAIN: usize = 40;
 
@@ -47,6 +49,8 @@ pub struct Plan {
     pub sends_max: usize,
     /// Silence after which a player is pinged; the server's default is 30 s.
     pub ping: Duration,
+    /// Everybody plays over UDP.
+    pub udp: bool,
 }
 
 impl Plan {
@@ -58,6 +62,15 @@ impl Plan {
             train_packets: 5,
             sends_max: viewers,
             ping: NEVER,
+            udp: false,
+        }
+    }
+
+    /// The same over UDP.
+    pub fn over_udp(viewers: usize) -> Self {
+        Self {
+            udp: true,
+            ..Self::of(viewers)
         }
     }
 }
@@ -110,13 +123,18 @@ impl House {
             .into(),
             results: Vec::with_capacity(plan.viewers + 1),
             hellos: (0..plan.channels)
-                .map(|n| player::handshake(&channel_name(n)))
+                .map(|n| match plan.udp {
+                    true => player::handshake_over_udp(&channel_name(n)),
+                    false => player::handshake(&channel_name(n)),
+                })
                 .collect(),
             plan,
         };
         house.publish(1);
-        for viewer in 0..plan.viewers {
-            house.join(viewer);
+        let keys: Vec<Key> = (0..plan.viewers).map(|n| house.connect(n)).collect();
+        house.await_headers();
+        for (viewer, key) in keys.into_iter().enumerate() {
+            house.play(viewer, key);
         }
         house
     }
@@ -162,19 +180,42 @@ impl House {
     /// # Panics
     /// When it is not let in.
     pub fn join(&mut self, viewer: usize) -> Key {
+        let key = self.connect(viewer);
+        self.await_headers();
+        self.play(viewer, key);
+        key
+    }
+
+    /// All of the handshake but its last request.
+    fn connect(&mut self, viewer: usize) -> Key {
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1024));
         let key = self
             .engine
             .accept(self.now, peer, viewer as u64)
             .expect("the engine has room");
         let requests = std::mem::take(&mut self.hellos[viewer % self.plan.channels]);
-        for request in &requests {
+        for request in &requests[..requests.len() - 1] {
             self.engine.received(self.now, key, request);
             self.settle();
         }
         self.hellos[viewer % self.plan.channels] = requests;
-        self.engine.reports().for_each(drop);
         key
+    }
+
+    /// Over UDP headers come at the channel's rate.
+    fn await_headers(&mut self) {
+        for _ in 0..if self.plan.udp { HEADER_TICKS } else { 0 } {
+            self.advance(TICK, 0);
+            self.settle();
+        }
+    }
+
+    fn play(&mut self, viewer: usize, key: Key) {
+        let request = self.hellos[viewer % self.plan.channels].last();
+        let request = request.expect("StartPlaying").clone();
+        self.engine.received(self.now, key, &request);
+        self.settle();
+        self.engine.reports().for_each(drop);
     }
 
     /// A viewer hangs up.
@@ -306,6 +347,7 @@ fn config(channels: Vec<Arc<Channel>>, plan: &Plan) -> EngineConfig {
     let tuning = Tuning {
         train: TRAIN,
         fast_start: Duration::ZERO,
+        udp_burst_packets: 64,
         ..Tuning::default()
     };
     EngineConfig {

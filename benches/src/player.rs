@@ -48,9 +48,24 @@ pub fn requests(channel: &str) -> [ViewerMessage; 5] {
 
 /// The same as they go over the wire.
 pub fn handshake(channel: &str) -> Vec<Vec<u8>> {
+    all_encoded(&requests(channel))
+}
+
+/// The same for header and media as datagrams.
+pub fn handshake_over_udp(channel: &str) -> Vec<Vec<u8>> {
+    let mut requests = requests(channel);
+    for request in &mut requests {
+        if let ViewerMessage::ConnectFunnel(funnel) = request {
+            funnel.funnel_name = r"\\127.0.0.1\UDP\1037".into();
+        }
+    }
+    all_encoded(&requests)
+}
+
+fn all_encoded(requests: &[ViewerMessage]) -> Vec<Vec<u8>> {
     (0..)
-        .zip(requests(channel))
-        .map(|(sequence, message)| encoded(&message, sequence))
+        .zip(requests)
+        .map(|(sequence, message)| encoded(message, sequence))
         .collect()
 }
 
