@@ -207,14 +207,15 @@ impl Engine {
         let cut = train.is_some_and(|train| train.packets > 1);
         let again_at = match errno {
             EAGAIN | ENOBUFS => Some(now + RETRY),
-            EMSGSIZE if cut => {
+            // Kernels before 6.14 say EINVAL of datagrams above the MTU.
+            EMSGSIZE | EINVAL if cut => {
                 if let Some(udp) = &mut viewer.udp {
                     udp.segment_max = 0;
                     self.counters.plain_viewers += 1;
                 }
                 Some(now)
             }
-            EIO | EINVAL | EOPNOTSUPP if cut => {
+            EIO | EOPNOTSUPP if cut => {
                 if std::mem::take(&mut self.segments) {
                     self.reports.push(Report::SegmentationOff { errno });
                 }
