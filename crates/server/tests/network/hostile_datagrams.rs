@@ -170,7 +170,11 @@ fn flood(host: &Host, target: SocketAddr, per_second: u32, time: Duration) -> u3
     const TRAIN: u32 = 64;
     const BYTES: usize = 100;
     host.within(|| {
-        let socket = UdpSocket::bind(("0.0.0.0", 0)).expect("a socket");
+        let own = match target {
+            SocketAddr::V4(_) => host.ipv4(),
+            SocketAddr::V6(_) => host.ipv6(),
+        };
+        let socket = UdpSocket::bind((own, 0)).expect("a socket");
         setsockopt(&socket, UdpGsoSegment, &(BYTES as i32)).expect("a kernel with UDP GSO");
         let mut random = fastrand::Rng::with_seed(2);
         let mut trains = [[0; TRAIN as usize * BYTES]; 2];
@@ -197,7 +201,17 @@ fn flood(host: &Host, target: SocketAddr, per_second: u32, time: Duration) -> u3
 }
 
 #[test]
-fn a_flood_of_garbage_disturbs_nobody() {
+fn a_flood_of_garbage_over_ipv4_disturbs_nobody() {
+    flooded(Host::ipv4);
+}
+
+#[test]
+fn a_flood_of_garbage_over_ipv6_disturbs_nobody() {
+    flooded(Host::ipv6);
+}
+
+/// A recorder and VLC play at this address of the server while it is flooded.
+fn flooded(address: impl Fn(&Host) -> IpAddr) {
     const FLOOD: Duration = Duration::from_secs(5);
     let good = GOOD
         .iter()
@@ -207,20 +221,15 @@ fn a_flood_of_garbage_disturbs_nobody() {
     let (machine, attacker) = (lan.host(), lan.host());
     let (first, second) = (lan.host(), lan.host());
     let server = machine.serve(setup(&["one", "two"], 2.0));
-    let target = SocketAddr::new(machine.ipv4(), server.port());
+    let called = address(&machine);
+    let target = SocketAddr::new(called, server.port());
     let (recorded, dump, header, sent, used) = std::thread::scope(|scope| {
-        let recorder = scope.spawn(|| {
-            record(
-                &first,
-                &server,
-                "one",
-                &server.url("mmsu", machine.ipv4(), "one"),
-            )
-        });
+        let recorder =
+            scope.spawn(|| record(&first, &server, "one", &server.url("mmsu", called, "one")));
         let header = second.within(|| normalised::header_of(server.address(), "two"));
         let vlc = scope.spawn(|| {
             let vlc = Vlc::new(server.folder(), "flood");
-            second.within(|| vlc.dump(30, &server.url("mmsu", machine.ipv4(), "two")))
+            second.within(|| vlc.dump(30, &server.url("mmsu", called, "two")))
         });
         sleep(Duration::from_secs(2));
         let before = server.cpu_time();
