@@ -27,8 +27,8 @@ fn of_a_server_that_names_all_its_addresses() {
             Fate::Pass
         }
     });
-    for (address, mask) in second.iter().zip([24, 64]) {
-        machine.ip(&format!("address add {address}/{mask} dev eth0"));
+    for address in second {
+        machine.add_address(address);
     }
     let addresses = [machine.ipv4(), machine.ipv6(), second[0], second[1]];
     let server = machine.serve_at(&addresses, setup);

@@ -101,6 +101,14 @@ impl Host {
         });
     }
 
+    /// Gives this machine one more address in the network, to be used at once.
+    pub fn add_address(&self, address: IpAddr) {
+        self.ip(&match address {
+            IpAddr::V4(_) => format!("address add {address}/24 dev eth0"),
+            IpAddr::V6(_) => format!("address add {address}/64 dev eth0 nodad"),
+        });
+    }
+
     /// See [`Namespace::sysctl`].
     pub fn sysctl(&self, name: &str, value: &str) {
         self.namespace.sysctl(name, value);
@@ -118,17 +126,12 @@ impl Host {
     }
 
     fn bring_up(&self) {
-        // Addresses are ready at once, and nothing but the test asks its neighbours anything.
-        self.namespace.sysctl("net/ipv6/conf/eth0/accept_dad", "0");
+        // Nobody but the test asks the neighbours anything.
         self.namespace.sysctl("net/ipv6/conf/eth0/accept_ra", "0");
-        for command in [
-            "link set eth0 up".to_owned(),
-            format!("address add {}/24 dev eth0", self.ipv4()),
-            format!("address add {}/64 dev eth0 nodad", self.ipv6()),
-            "route add default dev eth0".to_owned(),
-            "-6 route add default dev eth0".to_owned(),
-        ] {
-            self.namespace.ip(&command);
-        }
+        self.ip("link set eth0 up");
+        self.add_address(self.ipv4());
+        self.add_address(self.ipv6());
+        self.ip("route add default dev eth0");
+        self.ip("-6 route add default dev eth0");
     }
 }
