@@ -1,14 +1,16 @@
-//! A sender without a protocol: the kernel's floor under every server that sends streams over TCP.
+//! A sender without a protocol: the kernel's floor under every server that sends streams over TCP or UDP.
 //!
-//! It answers whatever is asked with one ASF stream of marked packets, and then does per visit what no server can leave
+//! Over TCP it answers whatever is asked with one ASF stream of marked packets, and then does per visit what no server can leave
 //! out: one `sendmsg` of what came since the last visit, whose pieces are shared by all who are due. Packets, their
 //! times, the spread of visits, socket options and wake-ups are those of funnel, so that the difference between the two
 //! is what a server with sessions, framing, pacing and late viewers costs. It keeps nothing for a receiver that is slow:
-//! a send that is cut short closes its connection.
+//! a send that is cut short closes its connection. Over UDP nobody asks: the same packets go to so many addresses.
 //!
-//! - `stream.rs`: the packets. - `visits.rs`: who is due when. - `by_sendmsg.rs`, `by_ring.rs`: the two ways to send.
+//! - `stream.rs`: the packets. - `visits.rs`: who is due when. - `by_sendmsg.rs`, `by_ring.rs`, `by_datagrams.rs`: the ways
+//!   to send.
 #![forbid(unsafe_code)]
 
+mod by_datagrams;
 mod by_ring;
 mod by_sendmsg;
 mod stream;
@@ -58,29 +60,57 @@ pub struct Options {
     /// Connections of one sender by ring; by sendmsg the limit of open files decides
     #[arg(long, value_name = "N", default_value_t = 19_000)]
     pub connections: u32,
+    /// Over UDP: the first receiver
+    #[arg(long, value_name = "ADDRESS", required_if_eq_any([("by", "trains"), ("by", "datagrams")]))]
+    pub to: Option<SocketAddr>,
+    /// Over UDP: so many receivers
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub receivers: u32,
+    /// Over UDP: how the next receiver differs from the one before
+    #[arg(long, value_enum, default_value_t = Spread::Addresses)]
+    pub spread: Spread,
 }
 
-/// The two ways to send.
+/// The ways to send.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum By {
     /// A plain loop of sendmsg(2) over ordinary descriptors
     Sendmsg,
     /// One io_uring_enter for all who are due, direct descriptors
     Ring,
+    /// UDP: one sendmsg(2) a train, cut into datagrams on the way (UDP_SEGMENT)
+    Trains,
+    /// UDP: one sendmsg(2) a packet
+    Datagrams,
+}
+
+impl By {
+    fn is_udp(self) -> bool {
+        matches!(self, By::Trains | By::Datagrams)
+    }
+}
+
+/// Where the receivers of datagrams are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Spread {
+    /// The next address, the same port
+    Addresses,
+    /// The same address, the next port
+    Ports,
 }
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
-    /// Connections answered.
+    /// Connections answered; over UDP, receivers.
     pub connections: u64,
-    /// Trains sent whole.
+    /// Trains sent whole; over UDP, calls that sent something.
     pub sends: u64,
     /// Packets in them.
     pub packets: u64,
     /// Bytes in them.
     pub bytes: u64,
-    /// Trains the socket took only a part of, or nothing: their connections were closed.
+    /// Trains the socket took only a part of, or nothing: their connections, if there were any, were closed.
     pub short: u64,
     /// Packets nobody sent because the sender was later than the stream is kept.
     pub lost: u64,
@@ -122,6 +152,12 @@ pub enum Error {
     /// The address is taken, or not ours.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
+    /// No socket, or none whose trains the kernel would cut.
+    #[error("cannot send datagrams: {0}")]
+    Datagrams(#[source] io::Error),
+    /// There are not so many addresses, or ports.
+    #[error("there are not so many receivers from {0} on")]
+    Receivers(SocketAddr),
     /// No ring, see there.
     #[error(transparent)]
     Ring(#[from] funnel_uring::RingError),
@@ -130,40 +166,35 @@ pub enum Error {
     Died,
 }
 
-/// Senders that listen and wait to be run.
+/// Senders that wait to be run.
 pub struct Senders {
     options: Options,
     probe: Probe,
-    listeners: Vec<Socket>,
-    /// Where they listen.
-    pub address: SocketAddr,
+    /// One a sender: it listens, or sends datagrams.
+    sockets: Vec<Socket>,
+    /// Where they listen, or send to.
+    pub url: String,
 }
 
 impl Senders {
-    /// Listens.
+    /// Listens, or gets ready to send datagrams.
     ///
     /// # Errors
     /// Numbers out of range, or the address cannot be had.
     pub fn new(options: Options) -> Result<Senders, Error> {
         let probe = probe(&options)?;
-        let mut address = options.listen;
-        let socket_options = ListenOptions {
-            send_buffer_bytes: Some(send_buffer_bytes(&options)),
-            ..ListenOptions::default()
+        let (sockets, url) = match options.to {
+            Some(to) if options.by.is_udp() => {
+                (by_datagrams::sockets(&options, to)?, to.to_string())
+            }
+            _ => listeners(&options)?,
         };
-        let mut listeners = Vec::new();
-        for _ in 0..options.senders {
-            let failed = |error| Error::Listen(address, error);
-            let socket = listener(address, &socket_options).map_err(failed)?;
-            let local = socket.local_addr().map_err(failed)?;
-            address = local.as_socket().unwrap_or(address);
-            listeners.push(socket);
-        }
+        let scheme = if options.by.is_udp() { "udp" } else { "http" };
         Ok(Senders {
             options,
             probe,
-            listeners,
-            address,
+            sockets,
+            url: format!("{scheme}://{url}/"),
         })
     }
 
@@ -175,13 +206,12 @@ impl Senders {
         let start = Start::now();
         let mut counts = Counts::default();
         std::thread::scope(|scope| {
-            let threads: Vec<_> = self
-                .listeners
-                .into_iter()
-                .map(|listener| {
+            let threads: Vec<_> = (0..)
+                .zip(self.sockets)
+                .map(|(number, socket)| {
                     let stream = Stream::new(self.probe, self.options.head_bytes, start);
                     let options = &self.options;
-                    scope.spawn(move || one(options, stream, listener, stop))
+                    scope.spawn(move || one(options, number, stream, socket, stop))
                 })
                 .collect();
             for thread in threads {
@@ -195,10 +225,28 @@ impl Senders {
     }
 }
 
+fn listeners(options: &Options) -> Result<(Vec<Socket>, String), Error> {
+    let mut address = options.listen;
+    let socket_options = ListenOptions {
+        send_buffer_bytes: Some(send_buffer_bytes(options)),
+        ..ListenOptions::default()
+    };
+    let mut listeners = Vec::new();
+    for _ in 0..options.senders {
+        let failed = |error| Error::Listen(address, error);
+        let socket = listener(address, &socket_options).map_err(failed)?;
+        let local = socket.local_addr().map_err(failed)?;
+        address = local.as_socket().unwrap_or(address);
+        listeners.push(socket);
+    }
+    Ok((listeners, address.to_string()))
+}
+
 fn one(
     options: &Options,
+    number: u32,
     stream: Stream,
-    listener: Socket,
+    socket: Socket,
     stop: &AtomicBool,
 ) -> Result<Counts, Error> {
     if let Some(id) = options.core {
@@ -206,8 +254,12 @@ fn one(
     }
     let train = Duration::from_millis(options.train_ms.into());
     match options.by {
-        By::Sendmsg => Ok(by_sendmsg::run(stream, train, listener, stop)),
-        By::Ring => by_ring::run(stream, train, listener, options.connections, stop),
+        By::Sendmsg => Ok(by_sendmsg::run(stream, train, socket, stop)),
+        By::Ring => by_ring::run(stream, train, socket, options.connections, stop),
+        By::Trains | By::Datagrams => {
+            let receivers = by_datagrams::receivers(options, number)?;
+            Ok(by_datagrams::run(stream, options, &socket, receivers, stop))
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The floor must be real: whoever asks the bare sender gets a probe channel, every packet whole, in order and in time.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,8 +21,66 @@ fn by_ring() {
     check("ring");
 }
 
+#[test]
+fn by_trains() {
+    check_datagrams("trains");
+}
+
+#[test]
+fn by_datagrams() {
+    check_datagrams("datagrams");
+}
+
+/// Three receivers at neighbouring addresses get every packet as a datagram of its own.
+fn check_datagrams(by: &str) {
+    let receivers = neighbours();
+    let to = receivers[0].local_addr().expect("bound").to_string();
+    let more = ["--to", &to, "--receivers", "3", "--senders", "2"];
+    let mut sender = BareSender::start(by, &more);
+    assert_eq!(sender.address, format!("udp://{to}"));
+    let mut datagram = [0; 2_048];
+    for seq in 0..PACKETS {
+        for receiver in &receivers {
+            let patience = Some(Duration::from_secs(10));
+            receiver.set_read_timeout(patience).expect("a socket");
+            let bytes = receiver.recv(&mut datagram).expect("it keeps sending");
+            assert_eq!(bytes, 1_008, "head and body");
+            let mark = Mark::verify(&datagram[..bytes]).expect("every packet is whole");
+            assert_eq!(mark.seq, seq, "in order, none missing");
+        }
+    }
+    let told = sender.stop();
+    assert!(told.starts_with("3 connections; "), "{told}");
+    assert!(told.contains("0 sends cut short, 0 packets lost"), "{told}");
+    let number = |unit: &str| -> u64 {
+        let words = told.split(unit).next().expect("it counts");
+        let last = words.split_whitespace().last().expect("a number");
+        last.parse().expect("a number")
+    };
+    let (sends, packets) = (number(" sends, "), number(" packets, "));
+    // 20 ms at 1 Mb/s are two and a half packets.
+    if by == "trains" {
+        assert!(sends < packets, "{told}");
+    } else {
+        assert_eq!(sends, packets);
+    }
+}
+
+/// Sockets at 127.0.0.1 to 127.0.0.3 with the same port.
+fn neighbours() -> [UdpSocket; 3] {
+    let bind = |last, port| UdpSocket::bind((Ipv4Addr::new(127, 0, 0, last), port));
+    loop {
+        let first = bind(1, 0).expect("there are ports");
+        let port = first.local_addr().expect("bound").port();
+        // Somebody else may have the port at another address.
+        if let (Ok(second), Ok(third)) = (bind(2, port), bind(3, port)) {
+            return [first, second, third];
+        }
+    }
+}
+
 fn check(by: &str) {
-    let mut sender = BareSender::start(by);
+    let mut sender = BareSender::start(by, &[]);
     let mut viewers = [sender.connect(), sender.connect(), sender.connect()];
     for viewer in &mut viewers {
         watch(viewer);
@@ -96,7 +154,7 @@ struct BareSender {
 }
 
 impl BareSender {
-    fn start(by: &str) -> BareSender {
+    fn start(by: &str, more: &[&str]) -> BareSender {
         let rate = BITS_PER_SECOND.to_string();
         let mut child = Command::new(env!("CARGO_BIN_EXE_bare-sender"))
             .args([
@@ -115,6 +173,7 @@ impl BareSender {
                 "--connections",
                 "64",
             ])
+            .args(more)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program is built");
