@@ -5,11 +5,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use funnel_session::client::Manner;
+use funnel_session::client::{Manner, Transport};
 use funnel_session::{Selection, Thinning};
 
 use crate::report::Files;
 use crate::require::Requirements;
+use crate::target::DEAF_PORT;
 use crate::units;
 
 /// Thousands of simulated players against a streaming server, with honest percentiles
@@ -83,7 +84,8 @@ pub struct SearchArgs {
 /// What runs and steps of a search have in common.
 #[derive(Args, Clone, Debug)]
 pub struct Load {
-    /// `mms://HOST:PORT/CHANNEL`, or `http://HOST:PORT/PATH` of any endless stream
+    /// `mms://HOST:PORT/CHANNEL`, `mmsu://` for media over UDP, `http://HOST:PORT/PATH` of any endless stream, or a file
+    /// `NAME.nsc` that announces a multicast
     #[arg(required = true)]
     url: Option<String>,
     /// Arrivals at a steady pace [default: 1000/s]
@@ -125,6 +127,18 @@ pub struct Load {
     /// Whose habits the viewers have (MMS)
     #[arg(long, value_enum, default_value_t = Player::Wmp9)]
     pub manner: Player,
+    /// How media is asked for (MMS)
+    #[arg(long, value_enum, default_value_t = Carrier::Tcp)]
+    pub transport: Carrier,
+    /// Share of datagrams that are lost before they reach their viewer, as on a bad line
+    #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = units::share, hide_default_value = true)]
+    pub drop: f64,
+    /// Talk only: media goes as datagrams to port 5004 of the viewers' addresses, where nobody listens
+    #[arg(long)]
+    pub deaf: bool,
+    /// The interface, by name or address, on which multicast is received [default: where the route to the group leads]
+    #[arg(long, value_name = "INTERFACE")]
+    pub interface: Option<String>,
     /// The same seed gives the same arrivals, stays and misbehaviour
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -224,6 +238,24 @@ impl FromStr for Slow {
     }
 }
 
+/// How media is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Carrier {
+    /// Over the connection
+    Tcp,
+    /// As datagrams
+    Udp,
+}
+
+impl From<Carrier> for Transport {
+    fn from(carrier: Carrier) -> Transport {
+        match carrier {
+            Carrier::Tcp => Transport::Tcp,
+            Carrier::Udp => Transport::Udp { port: DEAF_PORT },
+        }
+    }
+}
+
 /// Players whose habits are known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Player {
@@ -281,6 +313,7 @@ Examples:
   funnel-load mms://127.0.0.1/probe --viewers 10000 --ramp 1000/s --duration 30s
   funnel-load mms://127.0.0.1/probe -n 5000 --server-pid $(pidof funnel) --html result.html
   funnel-load mms://127.0.0.1/probe -n 500 --require 'delay_p99<500ms,missing=0,failed=0'
+  funnel-load mmsu://127.0.0.1/probe -n 500 --drop 1% --require 'udp_recovered_share>99%'
   funnel-load search mms://127.0.0.1/probe --max 20000 --require 'delay_p99<500ms,missing=0,failed=0'
 
 Delay is measured where packets carry marks: give the server a channel with

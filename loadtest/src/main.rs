@@ -8,6 +8,7 @@
 
 mod arrival;
 mod cli;
+mod group;
 mod http;
 mod live;
 mod meter;

@@ -1,4 +1,28 @@
-//! What a viewer's protocol machine learns, the same for all protocols.
+//! What a viewer's protocol machine hears, says and learns, the same for all protocols.
+
+use std::net::SocketAddr;
+
+/// What happens to a viewer.
+#[derive(Clone, Copy, Debug)]
+pub enum Heard<'a> {
+    /// Bytes of its connection.
+    Stream(&'a [u8]),
+    /// A datagram, and who sent it.
+    Datagram(SocketAddr, &'a [u8]),
+    /// The server closed the connection.
+    Closed,
+    /// Time has passed.
+    Time,
+}
+
+/// What a viewer has to say.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// Over its connection.
+    pub stream: Vec<u8>,
+    /// To the server, each a datagram.
+    pub datagrams: Vec<Vec<u8>>,
+}
 
 /// One thing a viewer learned from bytes received.
 #[derive(Debug)]
@@ -31,6 +55,8 @@ pub enum Over {
     Refused(String),
     /// The server is silent.
     TimedOut,
+    /// The server answers, but its datagrams do not come.
+    NoDatagrams,
     /// The server closed the connection.
     Closed,
     /// The server broke the protocol.

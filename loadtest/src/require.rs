@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use crate::outcome::{Outcome, ServerUsage};
 use crate::report::{self, words};
-use crate::tally::{Distribution, Tally};
+use crate::tally::{Datagrams, Distribution, Tally};
 
 /// What a run must show: all of it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -246,7 +246,7 @@ impl Unit {
         match self {
             Self::Time => words::time(value),
             Self::Cpu => format!("{} µs", words::trimmed(value, 1)),
-            Self::Percent => format!("{} %", words::trimmed(value, 1)),
+            Self::Percent => format!("{} %", words::trimmed(value, 2)),
             Self::Count => words::count(value as u64),
             Self::Bytes => words::bytes(value),
             Self::BitsPerSecond => words::rate(value),
@@ -281,6 +281,7 @@ fn metrics() -> Vec<Metric> {
     let mut all = times();
     all.extend(rates());
     all.extend(packets());
+    all.extend(datagrams());
     all.extend(viewers());
     all.extend(server());
     all.push(metric("warnings", Unit::Count, |o| {
@@ -378,6 +379,54 @@ fn packets() -> Vec<Metric> {
             marked(o, o.tally.counts.verified)
         }),
     ]
+}
+
+/// What the network did, before repair.
+fn datagrams() -> Vec<Metric> {
+    type Count = fn(&Datagrams) -> u64;
+    const COUNTS: [(&str, Count); 8] = [
+        ("received", |d| d.received),
+        ("dropped", |d| d.dropped),
+        ("duplicate", |d| d.duplicate),
+        ("reordered", |d| d.reordered),
+        ("gaps", |d| d.gaps),
+        ("requested", |d| d.requested),
+        ("recovered", |d| d.recovered),
+        ("lost", |d| d.lost),
+    ];
+    const PLACES: [(&str, Place); 3] = [
+        ("p50", |d| d.value_at_quantile(0.5) as f64),
+        ("p99", |d| d.value_at_quantile(0.99) as f64),
+        ("max", |d| d.max() as f64),
+    ];
+    fn heard(outcome: &Outcome) -> Result<&Datagrams, &'static str> {
+        let datagrams = &outcome.tally.datagrams;
+        match datagrams.received {
+            0 => Err("no datagrams were received; use mmsu:// or a multicast"),
+            _ => Ok(datagrams),
+        }
+    }
+    let count = |(name, read): (&str, Count)| {
+        metric(format!("udp_{name}"), Unit::Count, move |o| {
+            heard(o).map(|datagrams| read(datagrams) as f64)
+        })
+    };
+    let place = |(name, at): (&str, Place)| {
+        metric(format!("udp_loss_{name}"), Unit::Percent, move |o| {
+            heard(o)?;
+            match o.tally.loss_ppm.is_empty() {
+                true => Err(NO_MEDIA),
+                false => Ok(at(&o.tally.loss_ppm) / 1e4),
+            }
+        })
+    };
+    let mut all: Vec<_> = COUNTS.map(count).into();
+    all.push(metric("udp_recovered_share", Unit::Percent, |o| {
+        let share = heard(o)?.recovered_share();
+        share.map(|share| share * 100.0).ok_or("nothing was missed")
+    }));
+    all.extend(PLACES.map(place));
+    all
 }
 
 fn viewers() -> Vec<Metric> {
@@ -550,6 +599,23 @@ mod tests {
     fn error(text: &str) -> String {
         let error = text.parse::<Requirements>().expect_err("not a requirement");
         error.to_string()
+    }
+
+    #[test]
+    fn what_the_network_did_can_be_required() {
+        let outcome = sample::over_udp();
+        for (text, measured, met) in [
+            ("udp_lost=80", "80", true),
+            ("udp_recovered_share>=99%", "99 %", true),
+            ("udp_recovered_share>99%", "99 %", false),
+            ("udp_loss_p99<=0.01%", "0.01 %", true),
+        ] {
+            let verdict = verdict(&outcome, text);
+            assert_eq!((&*verdict.measured, verdict.met), (measured, met), "{text}");
+        }
+        let over_tcp = verdict(&sample::clean(), "udp_lost=0");
+        assert!(!over_tcp.met, "what was not measured does not meet it");
+        assert!(over_tcp.measured.contains("no datagrams"));
     }
 
     #[test]

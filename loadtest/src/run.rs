@@ -18,10 +18,10 @@ use crate::cli::{Cores, Load};
 use crate::live::Live;
 use crate::meter::{Clock, Scale};
 use crate::outcome::{Asked, Moment, Outcome};
-use crate::scout::{Findings, scout};
+use crate::scout::{Findings, own_address, scout};
 use crate::tally::{Distribution, Second, distribution};
-use crate::target::Target;
-use crate::usage::{Sample, Sampler};
+use crate::target::{Target, Way};
+use crate::usage::{Sample, Sampler, datagrams_dropped};
 use crate::worker::{self, Found, Plan};
 
 /// What is measured, again and again with other numbers of viewers.
@@ -44,11 +44,14 @@ impl Course {
             manner: Manner::from(load.manner),
             streams: load.streams.unwrap_or(Selection::ALL),
             silence: None,
+            transport: load.transport.into(),
+            blind: load.deaf,
             ..Options::default()
         };
         check_shares(load)?;
         check_cores(load)?;
-        let target = Target::find(load.url(), options)?;
+        let target = Target::find(load.url(), options, load.interface.as_deref())?;
+        check_way(load, target.way())?;
         let has_sources = loops(target.host()) && target.host().is_ipv4();
         if load.sources.is_some_and(|sources| sources > 1) && !has_sources {
             return Err(
@@ -87,6 +90,7 @@ impl Course {
         let last_arrival = visits.last().map_or(Duration::ZERO, |visit| visit.at);
         let workers = self.workers(viewers)?;
         let cores = self.cores(workers);
+        let overflown = datagrams_dropped();
         let (tell, seconds) = unbounded();
         // Rings take a while to make; nobody should arrive late for that.
         let began = Instant::now() + HEAD_START;
@@ -116,6 +120,7 @@ impl Course {
             threads.push(start(
                 index,
                 plan,
+                self.files_per_viewer(),
                 cores.get(index).copied().flatten(),
                 tell.clone(),
             )?);
@@ -134,9 +139,16 @@ impl Course {
             watched.viewers_mean,
             watched.viewers_end,
         );
-        Ok(self.outcome(
+        let mut outcome = self.outcome(
             viewers, duration, workers, &crowd, began_at, &timing, watched, found, usage,
-        ))
+        );
+        let overflown = datagrams_dropped() - overflown;
+        if overflown > 0 && outcome.tally.datagrams.received > 0 {
+            outcome.warnings.push(format!(
+                "{overflown} datagrams found the buffers of this machine's sockets full: that is not the server's fault; use more workers, or raise net.core.rmem_max"
+            ));
+        }
+        Ok(outcome)
     }
 
     fn crowd(&self, sources: usize) -> Crowd {
@@ -166,8 +178,11 @@ impl Course {
 
     /// One address has some 28,000 ports for one target; half of them leaves room for those in TIME_WAIT.
     fn sources(&self, viewers: u32) -> Vec<IpAddr> {
-        if !loops(self.target.host()) || self.target.host().is_ipv6() {
-            return Vec::new();
+        let host = self.target.host();
+        if !loops(host) || host.is_ipv6() {
+            // Ears have to be at the address the connection comes from.
+            let own = (self.target.way() == Way::Datagrams).then(|| own_address(host));
+            return own.flatten().into_iter().collect();
         }
         let needed = viewers.div_ceil(VIEWERS_PER_SOURCE).clamp(1, 250) as u8;
         let count = self
@@ -183,16 +198,24 @@ impl Course {
         let limit = rlimit::increase_nofile_limit(u64::MAX)
             .unwrap_or(1024)
             .min(1 << 20) as u32;
-        let most = limit.saturating_sub(FILES_SPARE).max(1);
+        let most = (limit.saturating_sub(FILES_SPARE) / self.files_per_viewer()).max(1);
         let needed = viewers.div_ceil(most.min(VIEWERS_PER_WORKER)) as usize;
         let workers = self.load.workers.map_or(needed, usize::from);
         if viewers.div_ceil(workers as u32) > most {
             return Err(format!(
-                "{viewers} viewers need {} workers: each holds {most} connections here (limit of open files); use --workers {0}",
+                "{viewers} viewers need {} workers: each holds {most} of them here (limit of open files); use --workers {0}",
                 viewers.div_ceil(most)
             ));
         }
         Ok(workers)
+    }
+
+    /// A connection, ears, or both.
+    fn files_per_viewer(&self) -> u32 {
+        match self.target.way() {
+            Way::Datagrams => 2,
+            Way::Stream | Way::Unheard | Way::Group => 1,
+        }
     }
 
     fn cores(&self, workers: usize) -> Vec<Option<core_affinity::CoreId>> {
@@ -225,12 +248,14 @@ impl Course {
             seed: self.load.seed ^ (index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15),
             sources: sources.to_vec(),
             began: timing.began,
+            drop: self.load.drop,
             scale: Scale {
                 clock: timing.clock,
                 steady: timing.steady_from..timing.end,
                 buffer: self.load.buffer,
                 bits_per_second: self.findings.served.bits_per_s,
-                marked: probe.is_some(),
+                // Of packets that go elsewhere none is overdue.
+                marked: probe.is_some() && self.target.way() != Way::Unheard,
                 interval_ns: probe.map_or(0, |probe| probe.due(1).as_nanos() as u64),
             },
             stop: Arc::clone(&self.stop),
@@ -353,6 +378,26 @@ fn check_shares(load: &Load) -> Result<(), String> {
 }
 
 /// # Errors
+/// What is asked for makes no sense where media comes this way.
+fn check_way(load: &Load, way: Way) -> Result<(), String> {
+    let is_lazy = load.stalled > 0.0 || load.slow.is_some();
+    let sentence = match way {
+        Way::Stream if load.deaf => "--deaf: media goes elsewhere over UDP only; use mmsu://",
+        Way::Stream | Way::Unheard if load.drop > 0.0 => {
+            "--drop: there are no datagrams to drop; use mmsu:// without --deaf, or a multicast"
+        }
+        Way::Datagrams | Way::Unheard | Way::Group if is_lazy => {
+            "--stalled, --slow: who sends datagrams does not notice who does not read them"
+        }
+        Way::Group if load.garbage > 0.0 => {
+            "--garbage: nobody listens to those who hear a multicast"
+        }
+        _ => return Ok(()),
+    };
+    Err(sentence.into())
+}
+
+/// # Errors
 /// A core to be used is none of this machine's, or not for this program.
 fn check_cores(load: &Load) -> Result<(), String> {
     let (Some(Cores::These(asked)), Some(all)) = (&load.cores, core_affinity::get_core_ids())
@@ -375,6 +420,7 @@ fn check_cores(load: &Load) -> Result<(), String> {
 fn start(
     index: usize,
     plan: Plan,
+    files_per_viewer: u32,
     core: Option<core_affinity::CoreId>,
     seconds: Sender<Second>,
 ) -> Result<Thread, String> {
@@ -383,7 +429,9 @@ fn start(
         .unwrap_or(1024)
         .min(1 << 20);
     // A quarter of a ring's files may linger while their connections are closed: who leaves needs room beside who comes.
-    let files = (plan.visits.len() as u64 * 3 / 2 + 64).min(limit) as u32;
+    let files = plan.visits.len() as u64 * u64::from(files_per_viewer);
+    let files = (files * 3 / 2 + 64).min(limit) as u32;
+    let has_ears = matches!(plan.target.way(), Way::Datagrams | Way::Group);
     let (ready, told) = crossbeam::channel::bounded(1);
     let thread = std::thread::Builder::new()
         .name(format!("load-{index}"))
@@ -396,8 +444,9 @@ fn start(
                 files,
                 receive_buffers: 1_024,
                 receive_buffer_bytes: 32 << 10,
-                datagram_buffers: 0,
-                ..RingConfig::default()
+                datagram_buffers: if has_ears { 1_024 } else { 0 },
+                datagram_bytes: DATAGRAM_BYTES_MAX,
+                datagram_rest: Duration::ZERO,
             });
             match ring {
                 Ok(ring) => {
@@ -587,6 +636,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 const RAMP_DEFAULT: f64 = 1_000.0;
 const VIEWERS_PER_SOURCE: u32 = 12_000;
 const VIEWERS_PER_WORKER: u32 = 20_000;
+/// The largest there are.
+const DATAGRAM_BYTES_MAX: u32 = 65_535;
 /// Descriptors a worker's ring needs beside its viewers'.
 const FILES_SPARE: u32 = 128;
 const FAILURES_TOLD: usize = 10;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use funnel_asf::Header;
 use funnel_asf::probe::{Probe, is_probe};
 
-use crate::news::{News, Over};
+use crate::news::{Heard, News, Over, Said};
 use crate::outcome::Served;
 use crate::target::Target;
 
@@ -30,9 +30,14 @@ pub struct Findings {
 /// # Errors
 /// In words for the user: no connection, a refusal, no answer, no consent.
 pub fn scout(target: &Target, rate: Option<u64>) -> Result<Findings, String> {
-    let findings = look(target)?;
+    let findings = match target.announced() {
+        Some(header) => findings(target, None, Some(header)),
+        None => look(&target.by_stream())?,
+    };
     let (served, probe) = (findings.served, findings.probe);
-    let allowed = is_ours(target.host())
+    // Who joins a group asks nothing of who sends to it.
+    let allowed = target.announced().is_some()
+        || is_ours(target.host())
         || probe.is_some()
         || served
             .server
@@ -48,6 +53,7 @@ pub fn scout(target: &Target, rate: Option<u64>) -> Result<Findings, String> {
         .or(served.bits_per_s);
     Ok(Findings {
         served: Served {
+            protocol: target.protocol().to_owned(),
             bits_per_s: known,
             ..served
         },
@@ -60,45 +66,48 @@ fn look(target: &Target) -> Result<Findings, String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)
         .map_err(|error| format!("cannot connect to {address}: {error}"))?;
     let began = Instant::now();
-    let mut send = Vec::new();
-    let mut talk = target.talk(began, &mut send);
+    let mut said = Said::default();
+    let mut talk = target.talk(began, None, &mut said);
     let mut seen = Seen::default();
     let mut buffer = vec![0; 16 << 10];
     while !seen.enough && seen.over.is_none() {
         stream
-            .write_all(&send)
+            .write_all(&said.stream)
             .map_err(|error| format!("{address}: {error}"))?;
-        send.clear();
+        said.stream.clear();
         let left = PATIENCE.saturating_sub(began.elapsed());
         if left.is_zero() {
             return Err(silent(address, &seen));
         }
         let _ = stream.set_read_timeout(Some(left));
-        let now = Instant::now();
-        match stream.read(&mut buffer) {
-            Ok(0) => talk.closed(now, &mut send, &mut |news| seen.take(news)),
-            Ok(size) => talk.received(now, &buffer[..size], &mut send, &mut |news| seen.take(news)),
+        let heard = match stream.read(&mut buffer) {
+            Ok(0) => Heard::Closed,
+            Ok(size) => Heard::Stream(&buffer[..size]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 return Err(silent(address, &seen));
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(format!("{address}: {error}")),
-        }
+        };
+        talk.hear(Instant::now(), heard, &mut said, &mut |news| {
+            seen.take(news)
+        });
     }
-    talk.leave(Instant::now(), &mut send);
-    let _ = stream.write_all(&send);
+    talk.leave(Instant::now(), &mut said);
+    let _ = stream.write_all(&said.stream);
     if let (Some(over), false) = (&seen.over, seen.enough) {
         return Err(format!("{}: {}", target.text, words(over)));
     }
-    let header = seen
-        .header
-        .as_deref()
-        .and_then(|bytes| Header::parse(bytes).ok());
+    Ok(findings(target, seen.server, seen.header.as_deref()))
+}
+
+fn findings(target: &Target, server: Option<String>, header: Option<&[u8]>) -> Findings {
+    let header = header.and_then(|bytes| Header::parse(bytes).ok());
     let probe = header.as_ref().and_then(is_probe);
-    Ok(Findings {
+    Findings {
         served: Served {
             protocol: target.protocol().to_owned(),
-            server: seen.server,
+            server,
             bits_per_s: header
                 .as_ref()
                 .map(|header| header.bit_rate().into())
@@ -107,7 +116,7 @@ fn look(target: &Target) -> Result<Findings, String> {
             marked: probe.is_some(),
         },
         probe,
-    })
+    }
 }
 
 #[derive(Default)]
@@ -152,6 +161,7 @@ pub fn words(over: &Over) -> String {
         Over::Ended => "the stream ended".into(),
         Over::Refused(why) => format!("refused: {why}"),
         Over::TimedOut => "no answer".into(),
+        Over::NoDatagrams => "its datagrams do not come".into(),
         Over::Closed => "the server closed the connection".into(),
         Over::Broken(how) => format!("broken protocol: {how}"),
     }
@@ -183,17 +193,20 @@ fn is_ours(address: IpAddr) -> bool {
 
 /// One of this machine's addresses: what we would send from is where we would send to.
 fn is_own(address: IpAddr) -> bool {
-    let any: IpAddr = if address.is_ipv4() {
+    own_address(address) == Some(address)
+}
+
+/// The address this machine has towards another.
+pub fn own_address(other: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = if other.is_ipv4() {
         [0, 0, 0, 0].into()
     } else {
         [0u16; 8].into()
     };
-    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
-        // Connecting a UDP socket sends nothing.
-        socket.connect((address, 9))?;
-        socket.local_addr()
-    });
-    source.is_ok_and(|source| source.ip() == address)
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    // Connecting a UDP socket sends nothing.
+    socket.connect((other, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// A page at [`WELL_KNOWN`] on the HTTP port that begins with `yes`.
@@ -307,7 +320,8 @@ mod tests {
     #[test]
     fn the_refusal_says_where_the_page_belongs() {
         let options = funnel_session::client::Options::default();
-        let target = Target::find("mms://[2606:4700::1111]/live", options).expect("an address");
+        let target =
+            Target::find("mms://[2606:4700::1111]/live", options, None).expect("an address");
         let page = "http://[2606:4700::1111]/.well-known/load-test";
         assert!(refusal(&target).ends_with(page), "{}", refusal(&target));
     }

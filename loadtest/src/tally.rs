@@ -36,8 +36,68 @@ pub struct Tally {
     pub stall: Distribution,
     /// For each viewer who played 2 s or longer of the steady time: media received ÷ the channel's rate, in parts per thousand (not µs).
     pub rate_permille: Distribution,
+    /// For each viewer who was sent datagrams and heard some: packets lost for good ÷ all of them, in parts per million (not µs).
+    pub loss_ppm: Distribution,
     /// What is counted.
     pub counts: Counts,
+    /// What is counted where media comes as datagrams.
+    pub datagrams: Datagrams,
+}
+
+/// What became of datagrams, summed over viewers; all zero where there are none. A packet that was repaired is in its place
+/// for the viewer: these are the network's faults, those in [`Counts`] what was left of them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize)]
+pub struct Datagrams {
+    /// Datagrams that came, of any kind, those dropped on purpose left out.
+    pub received: u64,
+    /// Datagrams that were dropped on purpose (`--drop`).
+    pub dropped: u64,
+    /// Media packets that came as datagrams, each once.
+    pub packets: u64,
+    /// Media packets that came again, or too late.
+    pub duplicate: u64,
+    /// Media packets that were overtaken.
+    pub reordered: u64,
+    /// Gaps noticed, however long (MMS).
+    pub gaps: u64,
+    /// Packets asked for again, however often (MMS).
+    pub requested: u64,
+    /// Packets that came when they were asked for again, or were restored from others (multicast).
+    pub recovered: u64,
+    /// Packets that never came.
+    pub lost: u64,
+}
+
+impl Datagrams {
+    /// Recovered packets ÷ those that needed it; `None` if none did.
+    pub fn recovered_share(&self) -> Option<f64> {
+        let missed = self.recovered + self.lost;
+        (missed > 0).then(|| self.recovered as f64 / missed as f64)
+    }
+
+    /// Adds another's.
+    pub fn merge(&mut self, other: &Datagrams) {
+        let Datagrams {
+            received,
+            dropped,
+            packets,
+            duplicate,
+            reordered,
+            gaps,
+            requested,
+            recovered,
+            lost,
+        } = *other;
+        self.received += received;
+        self.dropped += dropped;
+        self.packets += packets;
+        self.duplicate += duplicate;
+        self.reordered += reordered;
+        self.gaps += gaps;
+        self.requested += requested;
+        self.recovered += recovered;
+        self.lost += lost;
+    }
 }
 
 /// Counts, summed over viewers.
@@ -127,7 +187,9 @@ impl Default for Tally {
             start: distribution(),
             stall: distribution(),
             rate_permille: distribution(),
+            loss_ppm: distribution(),
             counts: Counts::default(),
+            datagrams: Datagrams::default(),
         }
     }
 }
@@ -144,12 +206,14 @@ impl Tally {
             (&mut self.start, &other.start),
             (&mut self.stall, &other.stall),
             (&mut self.rate_permille, &other.rate_permille),
+            (&mut self.loss_ppm, &other.loss_ppm),
         ];
         for (mine, theirs) in pairs {
             mine.add(theirs)
                 .expect("all distributions have the same bounds");
         }
         self.counts.merge(&other.counts);
+        self.datagrams.merge(&other.datagrams);
     }
 }
 

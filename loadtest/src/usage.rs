@@ -274,6 +274,17 @@ fn resident(process: &Process) -> ProcResult<u64> {
     Ok(process.status()?.vmrss.unwrap_or(0) * 1024)
 }
 
+/// Datagrams this machine threw away because the socket that was to receive them was full, since it began.
+pub fn datagrams_dropped() -> u64 {
+    let v4 = std::fs::read_to_string("/proc/self/net/snmp").unwrap_or_default();
+    let v6 = std::fs::read_to_string("/proc/self/net/snmp6").unwrap_or_default();
+    let v6 = v6.lines().find_map(|line| {
+        let (name, value) = line.split_once(char::is_whitespace)?;
+        (name == "Udp6RcvbufErrors").then(|| value.trim().parse::<u64>().ok())?
+    });
+    netstat(&v4, "Udp:", "RcvbufErrors").unwrap_or(0) + v6.unwrap_or(0)
+}
+
 /// Connections this process' network namespace dropped because a listener's queue was full, since it began.
 fn listen_overflows(process: &Process) -> ProcResult<u64> {
     let mut text = String::new();
@@ -282,7 +293,7 @@ fn listen_overflows(process: &Process) -> ProcResult<u64> {
     Ok(netstat(&text, "TcpExt:", "ListenOverflows").unwrap_or(0))
 }
 
-/// A value of `/proc/net/netstat`: a line of names, then a line of values, both beginning with the group.
+/// A value of `/proc/net/netstat` or `snmp`: a line of names, then a line of values, both beginning with the group.
 fn netstat(text: &str, group: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().filter(|line| line.starts_with(group));
     let (names, values) = (lines.next()?, lines.next()?);
@@ -392,5 +403,20 @@ mod tests {
         assert_eq!(netstat(text, "TcpExt:", "Nothing"), None);
         let own = Process::myself().expect("/proc/self");
         listen_overflows(&own).expect("this kernel has it");
+    }
+
+    #[test]
+    fn a_datagram_for_a_full_socket_is_counted() {
+        let before = datagrams_dropped();
+        let full = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        socket2::SockRef::from(&full)
+            .set_recv_buffer_size(1)
+            .expect("the least there is");
+        let to = full.local_addr().expect("bound");
+        let sender = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        for _ in 0..100 {
+            sender.send_to(&[0; 1_000], to).expect("sent");
+        }
+        assert!(datagrams_dropped() > before + 50);
     }
 }

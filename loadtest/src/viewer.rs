@@ -1,5 +1,6 @@
 //! One viewer: its conversation, its measurements, its manners.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -7,9 +8,9 @@ use funnel_uring::File;
 
 use crate::arrival::{Conduct, Visit};
 use crate::meter::{Book, Meter, Scale, record};
-use crate::news::{News, Over};
+use crate::news::{Heard, News, Over, Said};
 use crate::scout::words;
-use crate::target::{Talk, Target};
+use crate::target::{Talk, Target, Way};
 use crate::worker::{SIP_BYTES_MAX, SIP_EVERY, error_words};
 
 /// One viewer, from its arrival to its end.
@@ -23,13 +24,19 @@ pub struct Viewer {
     pub meter: Meter,
     /// Its connection, once there is one.
     pub file: Option<File>,
+    /// Its socket for datagrams, if it listens to any, and where that is.
+    pub ears: Option<(File, SocketAddr)>,
     /// What it has to say.
-    pub out: Vec<u8>,
+    pub said: Said,
     /// Its words are on their way, or wait for room.
     pub is_speaking: bool,
     talk: Option<Talk>,
     leave_at: Option<Instant>,
+    /// The next time it is woken on behalf of its conversation.
+    alarm_at: Option<Instant>,
     has_media: bool,
+    /// Its media goes elsewhere: that the server agreed is all there is to see.
+    is_unheard: bool,
 }
 
 /// How a viewer ended.
@@ -53,29 +60,55 @@ impl Viewer {
             visit,
             scheduled,
             file: None,
-            out: Vec::new(),
+            ears: None,
+            said: Said::default(),
             is_speaking: false,
             talk: None,
             leave_at: None,
+            alarm_at: None,
             has_media: false,
+            is_unheard: false,
         }
     }
 
     /// The connection stands; says when the viewer has to be woken.
     pub fn connected(&mut self, target: &Target, now: Instant, rng: &mut Rng) -> Option<Instant> {
         if self.visit.conduct == Conduct::Garbage {
-            self.out = (0..rng.usize(1..GARBAGE_BYTES_MAX))
+            self.said.stream = (0..rng.usize(1..GARBAGE_BYTES_MAX))
                 .map(|_| rng.u8(..))
                 .collect();
         } else {
-            self.talk = Some(target.talk(now, &mut self.out));
+            let ears = self.ears.map(|(_, address)| address);
+            self.talk = Some(target.talk(now, ears, &mut self.said));
         }
+        self.is_unheard = target.way() == Way::Unheard;
         let stay = match self.visit.conduct {
             Conduct::Vanishing => Some(Duration::from_millis(rng.u64(..1000))),
             _ => self.visit.stay,
         };
         self.leave_at = stay.map(|stay| now + stay);
         self.leave_at
+    }
+
+    /// Whether it is there: connected, or member of its group.
+    pub fn is_up(&self) -> bool {
+        self.file.is_some() || self.talk.is_some()
+    }
+
+    /// When it has to be woken to ask for what is missing, unless it will be by then anyway. Where media comes over the
+    /// connection, the look once a second is enough.
+    pub fn alarm(&mut self) -> Option<Instant> {
+        self.ears?;
+        let at = self.talk.as_ref()?.wake_at()?;
+        if self.alarm_at.is_some_and(|alarm| alarm <= at) {
+            return None;
+        }
+        self.alarm_at.insert(at).to_owned().into()
+    }
+
+    /// Its alarm has gone off.
+    pub fn awake(&mut self) {
+        self.alarm_at = None;
     }
 
     /// Whether it is this wake-up at which it leaves.
@@ -104,25 +137,26 @@ impl Viewer {
         self.has_media && self.visit.conduct == Conduct::Well
     }
 
-    /// Takes what came; `Some` when it is over.
-    pub fn received(
+    /// Takes what happened; `Some` when it is over.
+    pub fn hear(
         &mut self,
         now: Instant,
-        bytes: &[u8],
+        heard: Heard<'_>,
         scale: &Scale,
         book: &mut Book,
     ) -> Option<Over> {
         let Viewer {
             visit,
             meter,
-            out,
+            said,
             talk,
             has_media,
+            is_unheard,
             ..
         } = self;
         let talk = talk.as_mut()?;
         let (mut over, well) = (None, visit.conduct == Conduct::Well);
-        talk.received(now, bytes, out, &mut |news| match news {
+        talk.hear(now, heard, said, &mut |news| match news {
             News::Packet { number, bytes } => {
                 *has_media = true;
                 if well {
@@ -135,6 +169,10 @@ impl Viewer {
                     meter.bytes(now, size, scale, book);
                 }
             }
+            News::Playing if *is_unheard => {
+                let is_first = !std::mem::replace(has_media, true);
+                book.tally.counts.played += u64::from(well && is_first);
+            }
             News::Playing => meter.playing(now, scale),
             News::Over(how) => {
                 over.get_or_insert(how);
@@ -146,28 +184,15 @@ impl Viewer {
     }
 
     /// The connection has ended.
-    pub fn hung_up(&mut self, now: Instant) -> Over {
-        let mut over = None;
-        if let Some(talk) = &mut self.talk {
-            talk.closed(now, &mut self.out, &mut |news| {
-                if let News::Over(how) = news {
-                    over.get_or_insert(how);
-                }
-            });
-        }
+    pub fn hung_up(&mut self, now: Instant, scale: &Scale, book: &mut Book) -> Over {
+        let over = self.hear(now, Heard::Closed, scale, book);
         over.unwrap_or(Over::Closed)
     }
 
     /// Time has passed; `Some` when it is over.
-    pub fn look(&mut self, now: Instant, book: &mut Book) -> Option<Over> {
+    pub fn look(&mut self, now: Instant, scale: &Scale, book: &mut Book) -> Option<Over> {
         self.meter.look(now, book);
-        let mut over = None;
-        self.talk.as_mut()?.look(now, &mut self.out, &mut |news| {
-            if let News::Over(how) = news {
-                over.get_or_insert(how);
-            }
-        });
-        over
+        self.hear(now, Heard::Time, scale, book)
     }
 
     /// Writes down how it went; the words if it failed. Those who misbehave cannot fail.
@@ -183,9 +208,15 @@ impl Viewer {
         }
         self.meter
             .finish(now, matches!(end, End::Left | End::RunOver), scale, book);
+        self.judge_datagrams(book);
         let failed = &mut book.tally.counts.failed;
         let waited = now.saturating_duration_since(self.scheduled);
-        match (end, self.meter.last_media()) {
+        let media = if self.is_unheard {
+            self.has_media.then_some(now)
+        } else {
+            self.meter.last_media()
+        };
+        match (end, media) {
             (End::NotConnected(errno), _) => {
                 failed.connect += 1;
                 Some(format!("cannot connect: {}", error_words(*errno)))
@@ -194,6 +225,7 @@ impl Viewer {
                 match over {
                     Over::Refused(_) => failed.refused += 1,
                     Over::TimedOut => failed.timed_out += 1,
+                    Over::NoDatagrams => failed.no_media += 1,
                     Over::Broken(_) => failed.protocol += 1,
                     Over::Ended | Over::Closed => failed.closed_early += 1,
                 }
@@ -219,7 +251,7 @@ impl Viewer {
             }
             (End::Left | End::RunOver, None) if waited < BEGINNER => None,
             // What has not happened yet took so long at least, like the age of what is overdue.
-            (End::Left | End::RunOver, None) if self.file.is_none() => {
+            (End::Left | End::RunOver, None) if !self.is_up() => {
                 failed.connect += 1;
                 record(&mut book.tally.connect, waited);
                 record(&mut book.tally.first_packet, waited);
@@ -230,6 +262,17 @@ impl Viewer {
                 record(&mut book.tally.first_packet, waited);
                 Some("connected, but no media came".into())
             }
+        }
+    }
+
+    fn judge_datagrams(&self, book: &mut Book) {
+        let Some(talk) = &self.talk else { return };
+        let found = talk.datagrams();
+        book.tally.datagrams.merge(&found);
+        let all = found.packets + found.recovered + found.lost;
+        if self.ears.is_some() && all > 0 {
+            let ppm = found.lost * 1_000_000 / all;
+            book.tally.loss_ppm.saturating_record(ppm);
         }
     }
 }

@@ -6,22 +6,23 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use std::{io, mem};
 
 use crossbeam::channel::Sender;
 use crossbeam::sync::WaitGroup;
 use fastrand::Rng;
 use funnel_uring::net::{ClientOptions, client_socket};
-use funnel_uring::{Completion, Ops, Ring};
+use funnel_uring::{Completion, File, Ops, Ring};
 
 use crate::arrival::{Conduct, Crowd, Visit};
 use crate::meter::{Book, Scale, record};
+use crate::news::Heard;
 use crate::tally::{Second, Tally, distribution};
-use crate::target::Target;
+use crate::target::{Target, Way};
 use crate::viewer::{End, Viewer};
 
 /// What a worker is to do.
@@ -38,6 +39,8 @@ pub struct Plan {
     pub sources: Vec<IpAddr>,
     /// Start of the run.
     pub began: Instant,
+    /// Share of datagrams that are dropped before their viewer hears them.
+    pub drop: f64,
     /// Measures.
     pub scale: Scale,
     /// Set to end the run before its time.
@@ -81,7 +84,7 @@ pub fn run(plan: Plan, mut ring: Ring, seconds: &Sender<Second>) -> Found {
         if now >= house.plan.scale.steady.end || house.plan.stop.load(Ordering::Relaxed) {
             break;
         }
-        house.arrive(now, ring.ops());
+        house.arrive(now, &mut ring);
         house.wake(now, ring.ops());
         house.found.turn_max = house.found.turn_max.max(looked.elapsed());
         house.turn(&mut ring, now, next_second);
@@ -105,6 +108,8 @@ struct House {
     talkative: Vec<u64>,
     /// Those that are saying it in this turn.
     sending: Vec<u64>,
+    /// Datagrams to the server, with the sockets they leave by.
+    datagrams: Vec<(File, Vec<u8>)>,
     wakes: BinaryHeap<Reverse<(Instant, u64)>>,
     book: Book,
     bytes_before: u64,
@@ -146,6 +151,7 @@ impl House {
             free: Vec::new(),
             talkative: Vec::new(),
             sending: Vec::new(),
+            datagrams: Vec::new(),
             wakes: BinaryHeap::new(),
             book,
             bytes_before: 0,
@@ -157,7 +163,7 @@ impl House {
     }
 
     /// Lets those connect whose time has come, some at a time.
-    fn arrive(&mut self, now: Instant, ops: &mut Ops) {
+    fn arrive(&mut self, now: Instant, ring: &mut Ring) {
         for _ in 0..ARRIVALS_PER_TURN {
             let due = self
                 .plan
@@ -167,11 +173,11 @@ impl House {
             let Some(visit) = self.plan.visits.pop_front_if(|_| due) else {
                 return;
             };
-            self.connect(visit, now, ops);
+            self.connect(visit, now, ring);
         }
     }
 
-    fn connect(&mut self, visit: Visit, now: Instant, ops: &mut Ops) {
+    fn connect(&mut self, visit: Visit, now: Instant, ring: &mut Ring) {
         let scheduled = self.plan.began + visit.at;
         self.found.late_max = self
             .found
@@ -185,24 +191,52 @@ impl House {
             .sources
             .get(visit.source % self.plan.sources.len().max(1))
             .copied();
+        let key = self.settle(Viewer::new(visit, scheduled));
+        if let Err(error) = self.open(key, source, now, ring) {
+            let errno = error.raw_os_error().unwrap_or_default();
+            self.end(key, now, End::NotConnected(errno), ring.ops());
+        }
+    }
+
+    /// Opens what the viewer needs: ears for datagrams, a connection to talk over.
+    fn open(
+        &mut self,
+        key: u64,
+        source: Option<IpAddr>,
+        now: Instant,
+        ring: &mut Ring,
+    ) -> io::Result<()> {
+        let ears = match self.plan.target.ears(source)? {
+            Some(socket) => {
+                let local = socket.local_addr()?.as_socket();
+                let file = ring.open_datagrams(socket)?;
+                ring.ops().receive_datagrams(file, key);
+                local.map(|local| (file, local))
+            }
+            None => None,
+        };
+        let target = &self.plan.target;
+        let (address, has_connection) = (target.address, target.way() != Way::Group);
+        let Some(viewer) = self.viewer(key) else {
+            return Ok(());
+        };
+        viewer.ears = ears;
+        if !has_connection {
+            self.connected(key, now, ring.ops());
+            return Ok(());
+        }
         let options = ClientOptions {
             // A viewer that does not read should not have megabytes to fill first.
-            receive_buffer_bytes: matches!(visit.conduct, Conduct::Stalled | Conduct::Slow(_))
-                .then_some(LAZY_BUFFER_BYTES),
+            receive_buffer_bytes: matches!(
+                viewer.visit.conduct,
+                Conduct::Stalled | Conduct::Slow(_)
+            )
+            .then_some(LAZY_BUFFER_BYTES),
             no_delay: true,
         };
-        let key = self.settle(Viewer::new(visit, scheduled));
-        match client_socket(source, self.plan.target.address, &options) {
-            Ok(socket) => {
-                ops.connect(socket, self.plan.target.address, key);
-            }
-            Err(error) => self.end(
-                key,
-                now,
-                End::NotConnected(error.raw_os_error().unwrap_or_default()),
-                ops,
-            ),
-        }
+        let socket = client_socket(source, address, &options)?;
+        ring.ops().connect(socket, address, key);
+        Ok(())
     }
 
     fn settle(&mut self, viewer: Viewer) -> u64 {
@@ -219,7 +253,7 @@ impl House {
         slot_mut(&mut self.viewers, key)?.viewer.as_mut()
     }
 
-    /// Those who leave, and those who read slowly.
+    /// Those who leave, those who miss datagrams, and those who read slowly.
     fn wake(&mut self, now: Instant, ops: &mut Ops) {
         while let Some(Reverse((at, key))) = self.wakes.peek().copied()
             && at <= now
@@ -230,6 +264,9 @@ impl House {
             };
             if viewer.leaves_at(at) {
                 self.end(key, now, End::Left, ops);
+            } else if viewer.ears.is_some() {
+                viewer.awake();
+                self.hear(key, now, Heard::Time, 0, ops);
             } else if let Some(file) = viewer.file {
                 ops.receive_some(file, key, viewer.sip_bytes());
             }
@@ -250,6 +287,7 @@ impl House {
             .fold(next_second, Instant::min);
         mem::swap(&mut self.talkative, &mut self.sending);
         let (viewers, sending) = (&self.viewers, &self.sending);
+        let (datagrams, server) = (&self.datagrams, self.plan.target.address);
         ring.turn(Some(until), now, |batch| {
             for &key in sending {
                 if let Some(Slot {
@@ -258,11 +296,15 @@ impl House {
                 }) = slot(viewers, key)
                     && let Some(file) = viewer.file
                 {
-                    batch.send(file, key, [&viewer.out[..]]);
+                    batch.send(file, key, [&viewer.said.stream[..]]);
                 }
+            }
+            for (ears, datagram) in datagrams {
+                batch.send_to(*ears, NOBODY, server, None, [&datagram[..]]);
             }
         });
         self.sending.clear();
+        self.datagrams.clear();
     }
 
     fn take(&mut self, now: Instant, completion: Completion<'_>, ops: &mut Ops) {
@@ -279,12 +321,14 @@ impl House {
                 self.end(token, now, End::NotConnected(errno), ops)
             }
             Completion::Received { token, bytes } => self.received(token, now, bytes, ops),
+            Completion::Datagram { token, from, bytes } => {
+                self.datagram(token, now, Heard::Datagram(from, bytes), bytes.len(), ops);
+            }
             Completion::ReceiveEnded { token, .. } => self.hung_up(token, now, ops),
             Completion::Writable { token } => self.talkative.push(token),
             Completion::Sent { token, result } => self.sent(token, result, ops),
             Completion::Accepted { .. }
             | Completion::AcceptFailed { .. }
-            | Completion::Datagram { .. }
             | Completion::DoorbellRang => {}
         }
     }
@@ -295,14 +339,13 @@ impl House {
         else {
             return;
         };
-        let Some(file) = viewer.file else { return };
         let took = now.saturating_duration_since(viewer.scheduled);
         let conduct = viewer.visit.conduct;
         let wake = viewer.connected(&self.plan.target, now, &mut self.rng);
-        if conduct.reads_at_will() {
-            ops.receive(file, key);
-        } else {
-            ops.receive_some(file, key, SIP_BYTES_MAX);
+        match viewer.file {
+            Some(file) if conduct.reads_at_will() => ops.receive(file, key),
+            Some(file) => ops.receive_some(file, key, SIP_BYTES_MAX),
+            None => {} // a group has no connection
         }
         if conduct == Conduct::Well {
             record(&mut self.book.tally.connect, took);
@@ -311,30 +354,31 @@ impl House {
         self.speak(key);
     }
 
-    /// Has the viewer's words sent with the next turn: once, however often it is asked for.
+    /// Has the viewer's words sent with the next turn, each once, however often it is asked for; and has it woken in time.
     fn speak(&mut self, key: u64) {
-        if let Some(viewer) = self.viewer(key)
-            && !viewer.out.is_empty()
-            && !mem::replace(&mut viewer.is_speaking, true)
-        {
-            self.talkative.push(key);
-        }
-    }
-
-    fn received(&mut self, key: u64, now: Instant, bytes: &[u8], ops: &mut Ops) {
         let Some(viewer) = slot_mut(&mut self.viewers, key).and_then(|slot| slot.viewer.as_mut())
         else {
             return;
         };
-        self.book.tally.counts.bytes += bytes.len() as u64;
-        let over = viewer.received(now, bytes, &self.plan.scale, &mut self.book);
-        let (file, conduct, is_watching) =
-            (viewer.file, viewer.visit.conduct, viewer.is_watching());
-        if let Some(over) = over {
-            return self.end(key, now, End::Over(over), ops);
+        if !viewer.said.stream.is_empty() && !mem::replace(&mut viewer.is_speaking, true) {
+            self.talkative.push(key);
         }
-        self.speak(key);
-        let Some(file) = file else { return };
+        self.wakes
+            .extend(viewer.alarm().map(|at| Reverse((at, key))));
+        if let Some((ears, _)) = viewer.ears {
+            let datagrams = viewer.said.datagrams.drain(..);
+            self.datagrams
+                .extend(datagrams.map(|datagram| (ears, datagram)));
+        }
+    }
+
+    fn received(&mut self, key: u64, now: Instant, bytes: &[u8], ops: &mut Ops) {
+        self.hear(key, now, Heard::Stream(bytes), bytes.len(), ops);
+        let Some(viewer) = self.viewer(key) else {
+            return;
+        };
+        let (conduct, is_watching) = (viewer.visit.conduct, viewer.is_watching());
+        let Some(file) = viewer.file else { return };
         match conduct {
             Conduct::Slow(_) if is_watching => {
                 self.wakes.push(Reverse((now + SIP_EVERY, key)));
@@ -345,9 +389,33 @@ impl House {
         }
     }
 
+    /// A datagram that the network of `--drop` may lose.
+    fn datagram(&mut self, key: u64, now: Instant, heard: Heard<'_>, bytes: usize, ops: &mut Ops) {
+        let datagrams = &mut self.book.tally.datagrams;
+        if self.plan.drop > 0.0 && self.rng.f64() < self.plan.drop {
+            datagrams.dropped += 1;
+            return;
+        }
+        datagrams.received += 1;
+        self.hear(key, now, heard, bytes, ops);
+    }
+
+    fn hear(&mut self, key: u64, now: Instant, heard: Heard<'_>, bytes: usize, ops: &mut Ops) {
+        let Some(viewer) = slot_mut(&mut self.viewers, key).and_then(|slot| slot.viewer.as_mut())
+        else {
+            return;
+        };
+        self.book.tally.counts.bytes += bytes as u64;
+        match viewer.hear(now, heard, &self.plan.scale, &mut self.book) {
+            Some(over) => self.end(key, now, End::Over(over), ops),
+            None => self.speak(key),
+        }
+    }
+
     fn hung_up(&mut self, key: u64, now: Instant, ops: &mut Ops) {
-        if let Some(viewer) = self.viewer(key) {
-            let over = viewer.hung_up(now);
+        let viewer = slot_mut(&mut self.viewers, key).and_then(|slot| slot.viewer.as_mut());
+        if let Some(viewer) = viewer {
+            let over = viewer.hung_up(now, &self.plan.scale, &mut self.book);
             self.end(key, now, End::Over(over), ops);
         }
     }
@@ -357,13 +425,16 @@ impl House {
             return;
         };
         match usize::try_from(result) {
-            Ok(taken) => drop(viewer.out.drain(..taken.min(viewer.out.len()))),
+            Ok(taken) => {
+                let said = &mut viewer.said.stream;
+                said.drain(..taken.min(said.len()));
+            }
             Err(_) if matches!(-result, libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => {}
             // Nobody hears it any more. The receive, if there is one, ends as well and says so; without one (who stalls has
             // none) the socket would be writable for ever and every turn would try in vain.
-            Err(_) => viewer.out.clear(),
+            Err(_) => viewer.said.stream.clear(),
         }
-        viewer.is_speaking = !viewer.out.is_empty();
+        viewer.is_speaking = !viewer.said.stream.is_empty();
         if viewer.is_speaking
             && let Some(file) = viewer.file
         {
@@ -378,10 +449,9 @@ impl House {
             let Some(viewer) = &mut slot.viewer else {
                 continue;
             };
-            let ended = viewer.look(now, &mut self.book);
-            let speaks = !viewer.out.is_empty();
+            let ended = viewer.look(now, &self.plan.scale, &mut self.book);
             let key = key(index, slot);
-            speak.extend(speaks.then_some(key));
+            speak.push(key);
             over.extend(ended.map(|ended| (key, ended)));
         }
         speak.into_iter().for_each(|key| self.speak(key));
@@ -399,7 +469,7 @@ impl House {
             number: self.seconds,
             at: now.saturating_duration_since(self.plan.began),
             length: now.saturating_duration_since(mem::replace(&mut self.second_began, now)),
-            up: viewers().filter(|viewer| viewer.file.is_some()).count() as u64,
+            up: viewers().filter(|viewer| viewer.is_up()).count() as u64,
             playing: viewers().filter(|viewer| viewer.is_playing()).count() as u64,
             stalled: viewers().filter(|viewer| viewer.meter.is_stalled()).count() as u64,
             bytes,
@@ -420,6 +490,9 @@ impl House {
         };
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(key as u32);
+        if let Some((ears, _)) = viewer.ears {
+            ops.close(ears);
+        }
         if let Some(file) = viewer.file {
             if viewer.visit.conduct == Conduct::Vanishing {
                 ops.abort(file)
@@ -487,6 +560,8 @@ pub fn error_words(errno: i32) -> String {
     std::io::Error::from_raw_os_error(errno).to_string()
 }
 
+/// Whom the end of a datagram's way concerns: whoever misses the answer asks again.
+const NOBODY: u64 = u64::MAX;
 /// Sockets made before the ring is looked at again.
 const ARRIVALS_PER_TURN: usize = 64;
 /// Receive buffer of viewers that do not read; the kernel doubles it.

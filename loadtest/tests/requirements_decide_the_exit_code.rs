@@ -183,7 +183,7 @@ fn wrong_arguments_are_explained() {
     for (arguments, words) in [
         (&["live"][..], "http://"),
         (&["https://127.0.0.1/live"], "https:// is not supported"),
-        (&["mmsu://127.0.0.1/live"], "mmsu://"),
+        (&["nowhere.nsc"], "nowhere.nsc"),
         (&["http://127.0.0.1:99999/"], "port"),
         (&[url, "-n", "0"], "0"),
         (&[url, "--duration", "3 weeks"], "weeks"),

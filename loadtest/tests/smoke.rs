@@ -1,4 +1,5 @@
-//! The real server under a real load, for seconds: five hundred viewers get everything, whole and in time.
+//! The real server under a real load, for seconds: five hundred viewers get everything, whole and in time, and over UDP what
+//! the network loses is repaired.
 
 #[path = "scripted/tester.rs"]
 #[allow(dead_code)] // the other tests use the rest
@@ -25,10 +26,19 @@ impl Funnel {
     fn start() -> Funnel {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (port, config) = (free_port(), dir.path().join("funnel.toml"));
+        // Within this machine, and for this server alone.
+        let group = format!("239.255.{}.{}:{port}", port >> 8, port & 0xff);
         let text = format!(
             "[listen]\nmms = [\"127.0.0.1:{port}\"]\n\n\
              [channels.probe]\n\
-             source = {{ kind = \"probe\", bits_per_second = 300_000, packet_bytes = 1444 }}\n"
+             source = {{ kind = \"probe\", bits_per_second = 300_000, packet_bytes = 1444 }}\n\n\
+             [channels.probe.multicast]\n\
+             address = \"{group}\"\n\
+             ttl = 0\n\
+             interface = \"127.0.0.1\"\n\n\
+             [multicast]\n\
+             nsc_directory = \"{}\"\n",
+            dir.path().display()
         );
         std::fs::write(&config, text).expect("the configuration is written");
         let log = File::create(dir.path().join("log")).expect("a file for the server's output");
@@ -51,10 +61,10 @@ impl Funnel {
         Funnel { child, port, dir }
     }
 
-    fn load(&self, requirements: &str) -> Run {
-        let url = format!("mms://127.0.0.1:{}/probe", self.port);
+    fn load(&self, scheme: &str, requirements: &str, more: &[&str]) -> Run {
+        let url = format!("{scheme}://127.0.0.1:{}/probe", self.port);
         let pid = self.child.id().to_string();
-        let run = funnel_load(&[
+        let all = [
             &url,
             "-n",
             VIEWERS,
@@ -66,7 +76,8 @@ impl Funnel {
             &pid,
             "--require",
             requirements,
-        ]);
+        ];
+        let run = funnel_load(&[&all[..], more].concat());
         assert!(run.report.is_object(), "{}{}", run.text, self.log());
         run
     }
@@ -108,7 +119,7 @@ fn free_port() -> u16 {
 #[test]
 fn five_hundred_viewers_get_everything_in_time() {
     let server = Funnel::start();
-    let run = server.load("missing=0,failed=0,corrupt=0,delay_p99<2s");
+    let run = server.load("mms", "missing=0,failed=0,corrupt=0,delay_p99<2s", &[]);
     assert_eq!(run.code, 0, "{}{}", run.text, server.log());
     assert_eq!(run.at("/passed"), true);
     assert_eq!(run.count("succeeded"), 500);
@@ -122,9 +133,64 @@ fn five_hundred_viewers_get_everything_in_time() {
 #[test]
 fn a_server_that_is_too_slow_for_a_requirement_fails_it() {
     let server = Funnel::start();
-    let run = server.load("failed=0,delay_p99<1us");
+    let run = server.load("mms", "failed=0,delay_p99<1us", &[]);
     assert_eq!(run.code, 1, "{}{}", run.text, server.log());
     assert_eq!(run.at("/passed"), false);
     assert_eq!(run.at("/requirements/0/met"), true);
     assert_eq!(run.at("/requirements/1/met"), false);
+}
+
+#[test]
+fn over_udp_what_is_lost_on_the_way_is_sent_again() {
+    let server = Funnel::start();
+    let require = "failed=0,corrupt=0,udp_recovered_share>=99%,udp_loss_max<1%";
+    let run = server.load("mmsu", require, &["--drop", "1%"]);
+    assert_eq!(run.code, 0, "{}{}", run.text, server.log());
+    assert_eq!(run.count("succeeded"), 500);
+    let packets = run.count("packets");
+    assert!(packets > 500 * 26 * 4, "{packets}");
+    let dropped = run.number("/datagrams/dropped");
+    assert!(dropped > 300.0, "a hundredth of {packets}, but {dropped}");
+}
+
+#[test]
+fn the_deaf_are_served_as_well() {
+    let server = Funnel::start();
+    let run = server.load("mmsu", "failed=0,succeeded=500", &["--deaf"]);
+    assert_eq!(run.code, 0, "{}{}", run.text, server.log());
+    assert_eq!(run.count("packets"), 0);
+}
+
+/// Receivers of a multicast get everything too, most of what was lost included.
+#[test]
+fn a_multicast_is_heard_by_each_of_its_viewers() {
+    let server = Funnel::start();
+    let announcement = server.dir.path().join("probe.nsc");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !announcement.is_file() {
+        assert!(Instant::now() < deadline, "{}", server.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let run = funnel_load(&[
+        announcement
+            .to_str()
+            .expect("temporary directories are UTF-8"),
+        "--interface=127.0.0.1",
+        "--viewers=50",
+        "--duration=4s",
+        "--drop=1%",
+        "--verify=100%",
+        "--require=failed=0,corrupt=0,udp_recovered_share>=50%",
+    ]);
+    assert_eq!(run.code, 0, "{}{}", run.text, server.log());
+    assert_eq!(run.count("succeeded"), 50);
+    assert_eq!(run.at("/served/protocol"), "multicast");
+    let packets = run.count("packets");
+    assert!(packets > 50 * 26 * 4, "{packets}");
+    assert_eq!(
+        run.at("/counts/missing"),
+        run.at("/datagrams/lost"),
+        "{:#}",
+        run.report
+    );
 }

@@ -493,9 +493,25 @@ fn counts(outcome: &Outcome) -> Vec<Row> {
         .map(|(label, count)| (label, words::count(count))),
     );
     rows.push(("Contents", summary::verified(outcome)));
+    rows.extend(datagrams(outcome));
     rows.push(("Bytes received", words::bytes(counts.bytes as f64)));
     let stalled = words::time(counts.stalled_ms as f64 * 1e3);
     rows.push(("Stalled time, all viewers", stalled));
+    rows
+}
+
+fn datagrams(outcome: &Outcome) -> Vec<Row> {
+    let datagrams = &outcome.tally.datagrams;
+    if datagrams.received == 0 {
+        return Vec::new();
+    }
+    let mut parts = vec![("received", datagrams.received)];
+    parts.extend(summary::datagram_counts(datagrams));
+    let parts: Vec<_> = (parts.iter())
+        .map(|(what, count)| format!("{} {what}", words::count(*count)))
+        .collect();
+    let mut rows: Vec<Row> = vec![("Datagrams", parts.join(" · "))];
+    rows.extend(summary::repair(outcome).map(|repair| ("Repair", repair)));
     rows
 }
 

@@ -8,7 +8,7 @@ use crate::outcome::{Asked, Moment, Outcome, Served, Usage};
 use crate::report;
 use crate::require::Verdict;
 use crate::search::{self, Step};
-use crate::tally::{Counts, Distribution};
+use crate::tally::{Counts, Datagrams, Distribution, Tally};
 
 /// The format's name and number.
 const SCHEMA: &str = "funnel-load/1";
@@ -75,6 +75,7 @@ struct Result<'a> {
     start_ms: Option<Times>,
     stall_ms: Option<Times>,
     rate_percent: Option<Rates>,
+    datagrams: Option<Heard<'a>>,
     counts: &'a Counts,
     usage: &'a Usage,
     moments: &'a [Moment],
@@ -108,6 +109,7 @@ impl<'a> Result<'a> {
             start_ms: Times::of(&tally.start),
             stall_ms: Times::of(&tally.stall),
             rate_percent: Rates::of(&tally.rate_permille),
+            datagrams: Heard::of(tally),
             counts: &tally.counts,
             usage: &outcome.usage,
             moments: &outcome.moments,
@@ -173,6 +175,48 @@ impl Rates {
     }
 }
 
+/// Where media comes as datagrams.
+#[derive(Serialize)]
+struct Heard<'a> {
+    #[serde(flatten)]
+    counts: &'a Datagrams,
+    recovered_share: Option<f64>,
+    loss_percent: Option<Losses>,
+}
+
+impl<'a> Heard<'a> {
+    fn of(tally: &'a Tally) -> Option<Self> {
+        (tally.datagrams.received > 0).then(|| Self {
+            counts: &tally.datagrams,
+            recovered_share: tally.datagrams.recovered_share(),
+            loss_percent: Losses::of(&tally.loss_ppm),
+        })
+    }
+}
+
+/// What each viewer lost for good, %.
+#[derive(Serialize)]
+struct Losses {
+    count: u64,
+    mean: f64,
+    p50: f64,
+    p99: f64,
+    max: f64,
+}
+
+impl Losses {
+    fn of(ppm: &Distribution) -> Option<Self> {
+        let percent = |ppm: u64| ppm as f64 / 1e4;
+        (!ppm.is_empty()).then(|| Self {
+            count: ppm.len(),
+            mean: ppm.mean() / 1e4,
+            p50: percent(ppm.value_at_quantile(0.5)),
+            p99: percent(ppm.value_at_quantile(0.99)),
+            max: percent(ppm.max()),
+        })
+    }
+}
+
 #[derive(Serialize)]
 struct Failure<'a> {
     text: &'a str,
@@ -205,6 +249,7 @@ mod tests {
             (sample::clean(), "delay_p99<1s,missing=0"),
             (sample::troubled(), "delay_p99<500ms,missing=0,failed=0"),
             (sample::nobody(), "failed=0"),
+            (sample::over_udp(), "udp_lost=0"),
         ] {
             let result = result(&outcome, requirements);
             let errors: Vec<_> = validator
@@ -284,7 +329,13 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_null_and_times_are_milliseconds() {
         let nobody = result(&sample::nobody(), "");
-        for name in ["delay_ms", "connect_ms", "rate_percent", "passed"] {
+        for name in [
+            "delay_ms",
+            "connect_ms",
+            "rate_percent",
+            "datagrams",
+            "passed",
+        ] {
             assert!(nobody[name].is_null(), "{name}");
         }
         let clean = result(&sample::clean(), "delay_max<1s");

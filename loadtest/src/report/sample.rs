@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::outcome::{Asked, CoreUsage, Moment, Outcome, Served, ServerUsage, Usage};
 use crate::require::Requirements;
 use crate::search::Step;
-use crate::tally::{self, Counts, Distribution, Failed, Tally};
+use crate::tally::{self, Counts, Datagrams, Distribution, Failed, Tally};
 
 /// 1,000 viewers at 300 kb/s, 30 s, nothing wrong.
 pub fn clean() -> Outcome {
@@ -39,7 +39,9 @@ pub fn clean() -> Outcome {
             start: spread(2_000, 90_000),
             stall: tally::distribution(),
             rate_permille: constant(1_000, 1_000),
+            loss_ppm: tally::distribution(),
             counts: counts(),
+            datagrams: Datagrams::default(),
         },
         moments: (1..=31).map(moment).collect(),
         usage: usage(),
@@ -101,6 +103,26 @@ pub fn troubled() -> Outcome {
     outcome
 }
 
+/// A hundredth of the datagrams dropped on purpose; most of it repaired.
+pub fn over_udp() -> Outcome {
+    let mut outcome = clean();
+    outcome.served.protocol = "MMS over UDP".to_owned();
+    outcome.tally.datagrams = Datagrams {
+        received: 799_000,
+        dropped: 8_050,
+        packets: 789_000,
+        duplicate: 12,
+        reordered: 34,
+        gaps: 7_900,
+        requested: 7_990,
+        recovered: 7_920,
+        lost: 80,
+    };
+    outcome.tally.loss_ppm = constant(100, 1_000);
+    outcome.tally.counts.missing = 80;
+    outcome
+}
+
 /// Nobody came.
 pub fn nobody() -> Outcome {
     let mut outcome = clean();
@@ -118,10 +140,12 @@ pub fn nobody() -> Outcome {
         start: tally::distribution(),
         stall: tally::distribution(),
         rate_permille: tally::distribution(),
+        loss_ppm: tally::distribution(),
         counts: Counts {
             planned: 1_000,
             ..Counts::default()
         },
+        datagrams: Datagrams::default(),
     };
     outcome.usage = Usage::default();
     outcome

@@ -5,7 +5,7 @@ use console::Style;
 use crate::outcome::{Outcome, ServerUsage};
 use crate::report::{self, words};
 use crate::require::{self, Verdict};
-use crate::tally::{Distribution, Failed};
+use crate::tally::{Datagrams, Distribution, Failed};
 
 /// The text, a newline at its end; with `colour` in ANSI colours (for a terminal that wants them).
 pub fn summary(outcome: &Outcome, verdicts: &[Verdict], colour: bool) -> String {
@@ -209,6 +209,24 @@ impl Page {
         }
         self.line("packets", &parts.join(" · "));
         self.line("", &verified(outcome));
+        self.datagrams(outcome);
+    }
+
+    fn datagrams(&mut self, outcome: &Outcome) {
+        let datagrams = &outcome.tally.datagrams;
+        if datagrams.received == 0 {
+            return;
+        }
+        let received = format!("{} received", words::count(datagrams.received));
+        let mut parts = vec![received];
+        for (what, number) in datagram_counts(datagrams) {
+            let part = format!("{} {what}", words::count(number));
+            parts.push(self.alarm(what == LOST && number > 0, &part));
+        }
+        self.line("datagrams", &parts.join(" · "));
+        if let Some(repair) = repair(outcome) {
+            self.line("", &repair);
+        }
     }
 
     fn usage(&mut self, outcome: &Outcome) {
@@ -354,6 +372,39 @@ pub fn verified(outcome: &Outcome) -> String {
     }
 }
 
+/// What happened to datagrams on their way, in words; what cannot have happened is left out.
+pub fn datagram_counts(datagrams: &Datagrams) -> Vec<(&'static str, u64)> {
+    let optional = [
+        ("dropped on purpose", datagrams.dropped),
+        ("gaps", datagrams.gaps),
+        ("asked for again", datagrams.requested),
+    ];
+    let counts = [
+        ("duplicate", datagrams.duplicate),
+        ("overtaken", datagrams.reordered),
+        ("recovered", datagrams.recovered),
+        (LOST, datagrams.lost),
+    ];
+    let occurred = optional.into_iter().filter(|(_, count)| *count > 0);
+    occurred.chain(counts).collect()
+}
+
+/// How much of what was missed came after all, and what each viewer lost; `None` if nobody missed anything.
+pub fn repair(outcome: &Outcome) -> Option<String> {
+    let share = outcome.tally.datagrams.recovered_share()?;
+    let losses = &outcome.tally.loss_ppm;
+    let percent = |ppm: u64| format!("{} %", words::trimmed(ppm as f64 / 1e4, 3));
+    Some(format!(
+        "{} % of what was missed recovered; lost for good, by viewer: {} (p50), {} (p99), {} (max)",
+        words::trimmed(share * 100.0, 2),
+        percent(losses.value_at_quantile(0.5)),
+        percent(losses.value_at_quantile(0.99)),
+        percent(losses.max()),
+    ))
+}
+
+const LOST: &str = "lost";
+
 /// The kinds that occurred, in words.
 pub fn failed_by_kind(failed: &Failed) -> Vec<(&'static str, u64)> {
     let kinds = [
@@ -387,6 +438,17 @@ mod tests {
     fn a_clean_run_reads_like_this() {
         let text = told(&sample::clean(), "delay_p99<600ms,missing=0", false);
         assert_eq!(text, CLEAN, "\n{text}");
+    }
+
+    #[test]
+    fn a_run_over_udp_says_what_the_network_did() {
+        let text = told(&sample::over_udp(), "", false);
+        let line = "datagrams        799,000 received · 8,050 dropped on purpose · 7,900 gaps · 7,990 asked for again · \
+                    12 duplicate · 34 overtaken · 7,920 recovered · 80 lost\n";
+        assert!(text.contains(line), "\n{text}");
+        let line = " 99 % of what was missed recovered; lost for good, by viewer: 0.01 % (p50), 0.01 % (p99), 0.01 % (max)\n";
+        assert!(text.contains(line), "\n{text}");
+        assert!(!told(&sample::clean(), "", false).contains("datagrams"));
     }
 
     #[test]

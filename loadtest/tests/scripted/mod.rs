@@ -1,8 +1,9 @@
 //! A server that does on purpose what servers do by mistake, and knows exactly what it did: packets late, lost, twice, in
 //! the wrong order or damaged, silence, refusals, nonsense, death. One thread per connection, marked packets
-//! (`funnel_asf::probe`), over HTTP or MMS/TCP. The first connection is the tester's scout, the others are viewers.
+//! (`funnel_asf::probe`), over HTTP or MMS, by TCP or UDP. The first connection is the tester's scout, the others are viewers.
 #![allow(dead_code)] // each test file uses its part
 
+mod post;
 pub mod tester;
 
 use std::collections::VecDeque;
@@ -16,6 +17,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use funnel_asf::probe::Probe;
 use funnel_session::HResult;
 use funnel_session::server::{Event, Framing, Input, Opened, Output, Session, Settings};
+use funnel_wire::mms::Transport;
+
+use post::Post;
 
 /// What the server speaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,6 +32,8 @@ pub enum Speech {
     Bytes,
     /// MMS over TCP.
     Mms,
+    /// MMS over UDP, to those who ask for it.
+    Mmsu,
 }
 
 /// What one connection gets.
@@ -41,6 +47,8 @@ pub struct Script {
     pub packets: u64,
     /// What goes wrong.
     pub faults: Vec<Fault>,
+    /// Over UDP: packets asked for again are sent again.
+    pub repeats: bool,
 }
 
 /// How a conversation begins.
@@ -68,7 +76,12 @@ pub enum Fault {
     },
     /// All packets come late.
     AllLate(Duration),
+    /// Was never there.
     Lost(u64),
+    /// Over UDP: leaves and does not arrive.
+    Unsent(u64),
+    /// Over UDP: arrives behind its successor.
+    Overtaken(u64),
     Twice(u64),
     /// Comes behind its successor.
     Swapped(u64),
@@ -97,6 +110,7 @@ impl Script {
             backlog: 0,
             packets,
             faults: Vec::new(),
+            repeats: true,
         }
     }
 
@@ -126,6 +140,8 @@ pub struct Done {
     pub packets: u64,
     /// Bytes sent.
     pub bytes: u64,
+    /// Datagrams sent, of any kind.
+    pub datagrams: u64,
 }
 
 /// A running server; ends when dropped.
@@ -145,6 +161,7 @@ struct Shared {
     done: Mutex<Done>,
     accepted: AtomicU64,
     stop: AtomicBool,
+    post: Post,
 }
 
 impl Server {
@@ -169,7 +186,12 @@ impl Server {
         connections: u64,
         script: impl Fn(usize) -> Script + Send + Sync + 'static,
     ) -> Server {
-        let listener = TcpListener::bind((host, 0)).expect("a free port");
+        let (listener, post) = loop {
+            let listener = TcpListener::bind((host, 0)).expect("a free port");
+            if let Some(post) = Post::beside(&listener) {
+                break (listener, post);
+            }
+        };
         let address = listener.local_addr().expect("it is bound");
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let shared = Arc::new(Shared {
@@ -182,6 +204,7 @@ impl Server {
             done: Mutex::default(),
             accepted: AtomicU64::new(0),
             stop: AtomicBool::new(false),
+            post,
         });
         let accepting = {
             let shared = Arc::clone(&shared);
@@ -200,6 +223,7 @@ impl Server {
             Speech::Http | Speech::Bytes => "http",
             Speech::WindowsMedia => "mmsh",
             Speech::Mms => "mms",
+            Speech::Mmsu => "mmsu",
         };
         format!("{scheme}://{}/live", self.address)
     }
@@ -264,6 +288,10 @@ struct Connection {
     mms: Option<Session>,
     framing: Option<Framing>,
     sequence: u32,
+    /// Where its datagrams go.
+    ears: Option<SocketAddr>,
+    /// Over UDP: packets as they were sent, by sequence number.
+    sent: Vec<Vec<u8>>,
     request: Vec<u8>,
     /// What comes, in order.
     to_do: VecDeque<(Instant, Deed)>,
@@ -274,6 +302,10 @@ struct Connection {
 enum Deed {
     /// Number of the packet in the channel, and the packet.
     Packet(u64, Vec<u8>),
+    /// The same, but only its number is used up.
+    Unsent(u64, Vec<u8>),
+    /// The packet of that sequence number, as it was framed.
+    Again(u32),
     End,
     HangUp,
     Nonsense,
@@ -293,7 +325,7 @@ impl Connection {
     fn new(shared: Arc<Shared>, stream: TcpStream, index: usize) -> Connection {
         let script = (shared.script)(index);
         let settings = Arc::new(Settings::default());
-        let mms = (shared.speech == Speech::Mms)
+        let mms = matches!(shared.speech, Speech::Mms | Speech::Mmsu)
             .then(|| Session::new(settings, 1 + index as u64, Instant::now()));
         let is_viewer = index > 0;
         shared.done.lock().expect("no thread panicked").viewers += u64::from(is_viewer);
@@ -305,6 +337,8 @@ impl Connection {
             mms,
             framing: None,
             sequence: 0,
+            ears: None,
+            sent: Vec::new(),
             request: Vec::new(),
             to_do: VecDeque::new(),
             is_deaf: false,
@@ -340,12 +374,14 @@ impl Connection {
         if wake_at.is_some_and(|at| at <= now) {
             return self.session(Input::Timeout);
         }
+        self.repeat();
+        let patience = if self.ears.is_some() { 5 } else { 50 };
         let due = [self.to_do.front().map(|(at, _)| *at), wake_at];
         let wait = due
             .into_iter()
             .flatten()
             .map(|at| at.saturating_duration_since(Instant::now()))
-            .fold(Duration::from_millis(50), Duration::min)
+            .fold(Duration::from_millis(patience), Duration::min)
             .max(Duration::from_millis(1));
         if self.is_deaf {
             std::thread::sleep(wait);
@@ -392,7 +428,7 @@ impl Connection {
         match self.shared.speech {
             Speech::Http => self.send(&header)?,
             Speech::WindowsMedia => self.send(&chunk(b'H', 0, &header))?,
-            Speech::Bytes | Speech::Mms => {}
+            Speech::Bytes | Speech::Mms | Speech::Mmsu => {}
         }
         self.play();
         Ok(())
@@ -409,7 +445,10 @@ impl Connection {
                     self.send(bytes)?;
                     continue;
                 }
-                Output::Datagram(_) => continue,
+                Output::Datagram(bytes) => {
+                    self.send_datagram(bytes);
+                    continue;
+                }
                 Output::Idle { .. } => break,
                 Output::Event(event) => event,
             };
@@ -424,7 +463,14 @@ impl Connection {
                 }
                 Event::StopMedia => self.to_do.clear(),
                 Event::Close(_) => return Err(Over),
-                Event::Transport(_) | Event::Select(_) | Event::ClientLog(_) => {}
+                Event::Transport(transport) => {
+                    let peer = self.stream.peer_addr()?;
+                    self.ears = match transport {
+                        Transport::Udp { port } => Some(SocketAddr::new(peer.ip(), port)),
+                        Transport::Tcp => None,
+                    };
+                }
+                Event::Select(_) | Event::ClientLog(_) => {}
             }
         }
         self.mms = Some(session);
@@ -470,6 +516,14 @@ impl Connection {
     fn perform(&mut self, deed: Deed) -> Result<(), Over> {
         match deed {
             Deed::Packet(seq, packet) => self.packet(seq, &packet),
+            Deed::Unsent(seq, packet) => {
+                let _ = self.framed(seq, &packet);
+                Ok(())
+            }
+            Deed::Again(sequence) => {
+                self.send_datagram(&self.sent[sequence as usize]);
+                Ok(())
+            }
             Deed::Nonsense => self.send(&NONSENSE),
             Deed::HangUp => Err(Over),
             Deed::Die => {
@@ -477,7 +531,7 @@ impl Connection {
                 Ok(())
             }
             Deed::End => match self.shared.speech {
-                Speech::Mms => self.session(Input::MediaDrained),
+                Speech::Mms | Speech::Mmsu => self.session(Input::MediaDrained),
                 Speech::WindowsMedia => self.send(b"0\r\n\r\n"),
                 Speech::Http | Speech::Bytes => Err(Over),
             },
@@ -485,10 +539,22 @@ impl Connection {
     }
 
     fn packet(&mut self, seq: u64, packet: &[u8]) -> Result<(), Over> {
+        let framed = self.framed(seq, packet);
+        if self.ears.is_some() {
+            self.send_datagram(&framed);
+        } else {
+            self.send(&framed)?;
+        }
+        self.note(|done| done.packets += 1);
+        Ok(())
+    }
+
+    /// As it is to be sent; over UDP it is kept for those who ask for it again.
+    fn framed(&mut self, seq: u64, packet: &[u8]) -> Vec<u8> {
         let framed = match self.shared.speech {
             Speech::Http | Speech::Bytes => packet.to_vec(),
             Speech::WindowsMedia => chunk(b'D', seq as u32, packet),
-            Speech::Mms => {
+            Speech::Mms | Speech::Mmsu => {
                 let mut head = [0; Framing::HEAD_BYTES_MAX];
                 let framing = self.framing.expect("set by Event::Play");
                 let size = framing.head(seq as u32, self.sequence, packet.len(), &mut head);
@@ -496,9 +562,32 @@ impl Connection {
                 [&head[..size], packet].concat()
             }
         };
-        self.send(&framed)?;
-        self.note(|done| done.packets += 1);
-        Ok(())
+        if self.ears.is_some() {
+            self.sent.push(framed.clone());
+        }
+        framed
+    }
+
+    /// Sends again what was asked for.
+    fn repeat(&mut self) {
+        let Some(session) = &self.mms else { return };
+        for sequence in self.shared.post.asked(session.client_id()) {
+            // At the end players ask for more than there is.
+            if self.script.repeats
+                && let Some(packet) = self.sent.get(sequence as usize)
+            {
+                self.send_datagram(packet);
+            }
+        }
+    }
+
+    fn send_datagram(&self, datagram: &[u8]) {
+        let to = self.ears.expect("set by Event::Transport");
+        self.shared.post.send(to, datagram);
+        self.note(|done| {
+            done.datagrams += 1;
+            done.bytes += datagram.len() as u64;
+        });
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), Over> {
@@ -520,6 +609,8 @@ impl Fault {
         match self {
             Fault::Late { .. } | Fault::AllLate(_) => 0,
             Fault::Lost(at)
+            | Fault::Unsent(at)
+            | Fault::Overtaken(at)
             | Fault::Twice(at)
             | Fault::Swapped(at)
             | Fault::Damaged(at)
@@ -546,6 +637,16 @@ impl Fault {
             }
             Fault::AllLate(by) => to_do.iter_mut().for_each(|(at, _)| *at += by),
             Fault::Lost(_) => drop(to_do.remove(place)),
+            Fault::Unsent(_) | Fault::Overtaken(_) => {
+                let Deed::Packet(seq, packet) = &to_do[place].1 else {
+                    panic!("packet {place} is none any more");
+                };
+                to_do[place].1 = Deed::Unsent(*seq, packet.clone());
+                if let Fault::Overtaken(_) = self {
+                    let at = to_do[place + 1].0;
+                    to_do.insert(place + 2, (at, Deed::Again(place as u32)));
+                }
+            }
             Fault::Twice(_) => to_do.insert(place, to_do[place].clone()),
             Fault::Swapped(_) => {
                 to_do[place].0 = to_do[place + 1].0;
