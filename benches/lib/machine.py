@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"icecast2": "icecast2", "cvlc": "vlc-bin vlc-plugin-base vlc-plugin-access-extra", "curl": "curl",
-            "taskset": "util-linux", "setpriv": "util-linux"}
+            "taskset": "util-linux", "setpriv": "util-linux", "unshare": "util-linux", "ip": "iproute2", "ethtool": "ethtool"}
 
 
 def fail(sentence):

@@ -71,19 +71,21 @@ class Server:
 class Funnel(Server):
     """The server: a probe channel by default, or the channel table given."""
 
-    def __init__(self, bench, name="funnel", train_ms=200, bits=300_000, workers=1, core=0, source=None):
+    def __init__(self, bench, name="funnel", train_ms=200, bits=300_000, workers=1, core=0, source=None, channel=""):
         super().__init__(bench, name)
-        self.train_ms, self.workers, self.core = train_ms, workers, core
+        self.train_ms, self.workers, self.core, self.channel = train_ms, workers, core, channel
         self.source = source or f'{{ kind = "probe", bits_per_second = {bits}, packet_bytes = 1444 }}'
 
     @property
     def how(self):
-        return f"`taskset -c {self.core} funnel serve` with `source = {self.source}`, `train_ms = {self.train_ms}`, `workers = {self.workers}`"
+        more = f", `{self.channel}`" if self.channel else ""
+        return (f"`taskset -c {self.core} funnel serve` with `source = {self.source}`, `train_ms = {self.train_ms}`, "
+                f"`workers = {self.workers}`{more}")
 
     def start(self):
         port = free_port()
         config = self.bench.folder / f"{self.name.replace(' ', '-')}.toml"
-        config.write_text(f'[channels.probe]\nsource = {self.source}\ntrain_ms = {self.train_ms}\n\n'
+        config.write_text(f'[channels.probe]\nsource = {self.source}\ntrain_ms = {self.train_ms}\n{self.channel}\n\n'
                           f'[listen]\nmms = ["127.0.0.1:{port}"]\n\n[server]\nworkers = {self.workers}\n')
         self.url = f"mms://127.0.0.1:{port}/probe"
         server = self.run(self.bench.tools / "funnel", "serve", "--config", config, core=self.core)
