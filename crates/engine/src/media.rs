@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::outgoing::Way;
 use crate::pacing::FastStart;
 use crate::report::Report;
+use crate::stations::Tuning;
 use crate::viewer::{Flight, Media};
 
 impl Engine {
@@ -79,13 +80,13 @@ impl Engine {
         let Some(open) = &viewer.open else { return };
         let station = &self.stations[open.station as usize];
         let over_udp = viewer.udp.is_some();
-        let make = if over_udp {
-            FastStart::over_udp
+        let Tuning { train, retain, .. } = station.served.tuning;
+        let (accel, bit_rate) = (&play.accel, open.epoch.bit_rate);
+        let fast_start = if over_udp {
+            FastStart::over_udp(accel, bit_rate, train, retain, now)
         } else {
-            FastStart::new
+            FastStart::new(accel, bit_rate, train, now)
         };
-        let train = station.served.tuning.train;
-        let fast_start = make(&play.accel, open.epoch.bit_rate, train, now);
         self.hot[index as usize].play(play, over_udp, now);
         viewer.media = Some(Box::new(Media::new(play.selection, fast_start)));
         station.served.channel.viewer_started();

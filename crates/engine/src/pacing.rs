@@ -19,6 +19,8 @@ pub(crate) struct FastStart {
     filled_at: Instant,
     /// Below zero after a packet that was larger than what was left.
     credit_bytes: i64,
+    /// Who has not caught up by then is not told the truth by the header.
+    ends_by: Option<Instant>,
 }
 
 impl FastStart {
@@ -28,16 +30,22 @@ impl FastStart {
         Some(Self::at(wished, accel, bit_rate, train, now))
     }
 
-    /// Over UDP, where nothing bounds itself: as wished, else three times what the channel sends.
+    /// Over UDP, where nothing bounds itself: as wished, else three times what the channel sends. Either is at least twice
+    /// what the header tells, so that a log that reaches back by `retain` is caught up with in that time; then nothing but the
+    /// bursts is a bound. `None`: nobody knows what the channel sends.
     pub(crate) fn over_udp(
         accel: &Accel,
         bit_rate: u32,
         train: Duration,
+        retain: Duration,
         now: Instant,
     ) -> Option<Self> {
+        let usual = (bit_rate > 0).then(|| bit_rate.saturating_mul(3));
         let wished = [accel.bandwidth, accel.link].into_iter().flatten().min();
-        let rate = wished.unwrap_or(bit_rate.saturating_mul(3));
-        Some(Self::at(rate, accel, bit_rate, train, now))
+        Some(Self {
+            ends_by: Some(now + retain),
+            ..Self::at(wished.or(usual)?, accel, bit_rate, train, now)
+        })
     }
 
     fn at(wished: u32, accel: &Accel, bit_rate: u32, train: Duration, now: Instant) -> Self {
@@ -49,7 +57,13 @@ impl FastStart {
             from_ms: None,
             filled_at: now,
             credit_bytes: bytes_in(bytes_per_second, train).cast_signed(),
+            ends_by: None,
         }
+    }
+
+    /// Whether it helps no more.
+    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
+        self.ends_by.is_some_and(|at| at <= now)
     }
 
     /// How long `bytes` take at this rate.

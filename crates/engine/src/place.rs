@@ -81,7 +81,7 @@ pub(crate) fn pace(
         }
         _ => Progress::Going,
     };
-    if sent.caught_up && guard.tail() > 0 {
+    if sent.caught_up && guard.tail() > 0 || fast_start.is_overdue(now) {
         media.fast_start = None;
     } else if progress == Progress::Over {
         let behind = guard.packet(hot.run.cursor).map_or(Duration::ZERO, |next| {

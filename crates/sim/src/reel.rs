@@ -15,6 +15,8 @@ pub struct Reel {
     pub wire: Header,
     /// Raw packets in file order.
     pub packets: Vec<Box<[u8]>>,
+    /// What it is said to need, bit/s; the header's word at first.
+    pub bit_rate: u32,
     /// How much slower than its send times it is published: thins the bytes of a long run.
     pub slower: u32,
 }
@@ -56,6 +58,7 @@ impl Reel {
         Arc::new(Self {
             name,
             header,
+            bit_rate: wire.bit_rate(),
             wire,
             packets,
             slower,

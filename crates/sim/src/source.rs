@@ -206,7 +206,7 @@ impl Source {
         let publisher = self.channel.announce(EpochSpec {
             header: reel.wire.bytes().into(),
             packet_bytes: reel.wire.packet_bytes(),
-            bit_rate: reel.wire.bit_rate(),
+            bit_rate: reel.bit_rate,
             streams: reel.wire.stream_mask(),
             log: LogConfig {
                 packet_bytes: 0,
