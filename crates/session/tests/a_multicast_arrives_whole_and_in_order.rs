@@ -529,6 +529,29 @@ fn timers_of_section_4() {
 }
 
 #[test]
+fn a_crowd_of_strangers_holds_no_timer_up() {
+    let mut sender = Sender::new(0, FIRST);
+    sender.packets(2);
+    // An owner that is never idle: no Timeout is fed, only datagrams.
+    let flood = |viewer: &mut Viewer, seconds: u64| {
+        let from = "10.77.0.9:1024".parse().expect("an address");
+        for _ in 0..seconds * 10 {
+            viewer.now += Duration::from_millis(100);
+            let stranger = Input::Datagram(from, &[0; 20]);
+            viewer.receiver.handle_input(viewer.now, stranger);
+            viewer.drain();
+        }
+    };
+    let mut viewer = Viewer::new(Options::default());
+    flood(&mut viewer, 21);
+    assert_eq!(viewer.told, [Told::OpenTimedOut]);
+    let mut viewer = Viewer::new(Options::default());
+    viewer.take_all(&sender.sent);
+    flood(&mut viewer, 31);
+    assert_eq!(viewer.told.last(), Some(&Told::Ended));
+}
+
+#[test]
 fn a_set_top_box_gets_what_comes_filled_with_zeros() {
     let mut sender = Sender::new(0, FIRST);
     sender.packets(12);

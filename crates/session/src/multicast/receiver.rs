@@ -101,14 +101,14 @@ impl Receiver {
         }
         match input {
             Input::Datagram(from, bytes) => self.on_datagram(now, from, bytes),
-            Input::Timeout => {
-                if self.open_by.is_some_and(|by| now >= by) {
-                    self.state = State::TimedOut;
-                } else if self.silent_at.is_some_and(|at| now >= at) {
-                    self.end();
-                }
-            }
-            Input::Close => self.end(),
+            Input::Timeout => {}
+            Input::Close => return self.end(),
+        }
+        // With every input: an owner that a flood keeps busy feeds no Timeout.
+        if self.open_by.is_some_and(|by| now >= by) {
+            self.state = State::TimedOut;
+        } else if self.silent_at.is_some_and(|at| now >= at) {
+            self.end();
         }
         self.window.settle(now, &self.options);
     }
