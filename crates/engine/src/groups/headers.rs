@@ -8,8 +8,9 @@ use funnel_wire::nsc::{
 };
 
 /// Headers announced at a time.
-const KEPT: usize = 4;
-const _: () = assert!(KEPT * FORMAT_BYTES_MAX <= FORMATS_BYTES_MAX);
+const KEPT: usize = 3;
+// And a newer one, before the oldest goes.
+const _: () = assert!((KEPT + 1) * FORMAT_BYTES_MAX <= FORMATS_BYTES_MAX);
 
 /// The list with `header` as its first, and the number of it.
 pub(super) fn with_newest(
@@ -51,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_is_first_and_four_are_kept() {
+    fn the_newest_is_first_and_three_are_kept() {
         let mut formats = None;
         let mut ids = Vec::new();
         for inside in 0..6 {
@@ -61,7 +62,21 @@ mod tests {
             formats = Some(now);
         }
         let kept: Vec<_> = formats.iter().flatten().map(Format::id).collect();
-        assert_eq!(kept, [ids[5], ids[4], ids[3], ids[2]]);
+        assert_eq!(kept, [ids[5], ids[4], ids[3]]);
+    }
+
+    #[test]
+    fn large_headers_make_room_too() {
+        let mut formats = None;
+        for inside in 0..6 {
+            let mut large = header(inside);
+            let bytes = (FORMAT_BYTES_MAX - 50) as u64;
+            large[16..24].copy_from_slice(&bytes.to_le_bytes());
+            large.resize(FORMAT_BYTES_MAX, 0xD0);
+            let (now, id) = with_newest(formats.as_ref(), &large).expect("a header");
+            assert_eq!(now.iter().map(Format::id).next(), Some(id));
+            formats = Some(now);
+        }
     }
 
     #[test]
