@@ -117,6 +117,16 @@ impl Reporter {
         }
     }
 
+    /// A UDP socket receives no more.
+    pub(crate) fn deaf(&self, result: i32) {
+        let error = std::io::Error::from_raw_os_error(-result);
+        warn!(
+            shard = self.shard,
+            %error,
+            "a UDP socket receives no more: packets that are lost stay lost for viewers who ask there, until funnel is restarted"
+        );
+    }
+
     pub(crate) fn finish(&mut self, counters: &Counters) {
         self.flush();
         let Counters {

@@ -196,7 +196,7 @@ struct Connection {
 }
 
 impl Sockets {
-    /// Accepts on the listeners and receives on their UDP sockets, each named by its place in the list.
+    /// Accepts on the listeners, each named by its place in the list, and receives on their UDP sockets.
     fn open(listeners: Vec<Listener>, ring: &mut Ring) -> std::io::Result<Self> {
         let mut sockets = Self::default();
         for (number, listener) in listeners.into_iter().enumerate() {
@@ -209,7 +209,7 @@ impl Sockets {
                 .map(|socket| ring.open_datagrams(socket))
                 .transpose()?;
             if let Some(file) = datagrams {
-                ring.ops().receive_datagrams(file, number as u64);
+                ring.ops().receive_datagrams(file, OF_DATAGRAMS);
             }
             sockets.datagrams.push(datagrams);
         }
@@ -394,6 +394,9 @@ impl Connections {
             }
             Completion::AcceptFailed { errno, .. } => self.reporter.accept_failed(errno, now),
             Completion::Received { token, bytes } => self.engine.received(now, key(token), bytes),
+            Completion::ReceiveEnded { token, result } if token == OF_DATAGRAMS => {
+                self.reporter.deaf(result);
+            }
             Completion::ReceiveEnded { token, result } => self.engine.hung_up(key(token), result),
             Completion::Writable { token } => self.engine.writable(now, key(token)),
             Completion::Sent { token, result } => self.engine.sent(now, key(token), result),
@@ -463,6 +466,7 @@ fn wake_on_change(channel: &Channel, doorbell: Doorbell) {
     channel.on_change(Box::new(move || doorbell.ring()));
 }
 
+/// The ring's name for a viewer's connection. The highest bit is clear ([`Key::GENERATION_MAX`]).
 fn token(key: Key) -> u64 {
     u64::from(key.generation) << 32 | u64::from(key.index)
 }
@@ -474,6 +478,9 @@ fn key(token: u64) -> Key {
         generation: (token >> 32) as u32,
     }
 }
+
+/// The ring's name for every UDP socket beside a listener. Sends from there have their viewer's name.
+const OF_DATAGRAMS: u64 = u64::MAX;
 
 const RUN: u8 = 0;
 const DRAIN: u8 = 1;
@@ -496,3 +503,19 @@ const VISIT_BYTES_MAX: u64 = 256 << 10;
 /// Heads (16 bytes a packet: a full turn with trains of 20 takes a third) and messages of a turn; who finds no room comes
 /// first in the next.
 const ARENA_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_viewer_has_the_name_of_a_udp_socket() {
+        for index in [0, u32::MAX] {
+            for generation in [0, Key::GENERATION_MAX] {
+                let viewer = Key { index, generation };
+                assert_eq!(key(token(viewer)), viewer);
+                assert_ne!(token(viewer), OF_DATAGRAMS);
+            }
+        }
+    }
+}
