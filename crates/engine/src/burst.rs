@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use funnel_channel::{Form, Guard, Packet};
+use funnel_channel::{Form, Guard};
 use funnel_session::server::Framing;
 
 use crate::feeds::Pinned;
@@ -13,7 +13,7 @@ use crate::pacing::FastStart;
 use crate::sends::{Datagrams, Draft, Sends, train_after};
 use crate::stations::Tuning;
 use crate::trail::{LogId, Mark};
-use crate::train::{Bounds, Coupled, step, write_head};
+use crate::train::{Bounds, Coupled, due_at, step, write_head};
 use crate::udp::Udp;
 use crate::viewer::{Flight, Hot, Run, SteadyTrain};
 
@@ -180,12 +180,6 @@ fn couple_equal<'d>(
         *run = after;
     }
     coupled
-}
-
-/// When a packet is to go out: not before its spread due time (DESIGN §6.10).
-#[inline]
-fn due_at(packet: &Packet<'_>) -> Instant {
-    packet.published_at() + Duration::from_millis(packet.due_ms().saturating_sub(packet.send_ms()))
 }
 
 /// Couples a packet that was sent before, as it was. Whether it is still there.

@@ -3,7 +3,7 @@
 //! The hot loop of the server: per packet one look into the log, 8–16 bytes of head, two pieces. Free functions over
 //! slices and numbers. Measured by `engine_turn` in the benches.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use funnel_channel::{Form, Guard, Packet};
@@ -96,6 +96,12 @@ pub(crate) fn step<'g>(packet: &Packet<'g>, form: Form, run: Run) -> (&'g [u8], 
         ..run
     };
     (body, after)
+}
+
+/// When a packet is to go out as a datagram: not before its spread due time, counted from when the source sent it (DESIGN §6.10).
+#[inline]
+pub(crate) fn due_at(packet: &Packet<'_>) -> Instant {
+    packet.published_at() + Duration::from_millis(packet.due_ms().saturating_sub(packet.send_ms()))
 }
 
 /// Writes the head of the packet at `run` and returns its size.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use funnel_channel::{Air, Channel, Epoch, Form, Guard, Packet as LogPacket, Reader, Start};
+use funnel_channel::{Air, Channel, Epoch, Form, Guard, Reader, Start};
 use funnel_wire::msb::{self, ASF_PACKET_BYTES_MAX, BEACON, Correction, HEADER_BYTES, StreamId};
 use funnel_wire::nsc::{FormatId, Formats};
 
 use super::cycle::{Cycle, HEAD_BYTES};
 use super::headers::with_newest;
 use super::{GroupCounters, GroupPlan, GroupReport, TICK_MS};
+use crate::train::due_at;
 
 #[derive(Debug)]
 pub(super) struct Group {
@@ -210,7 +211,7 @@ impl Group {
         let end = if self.closing { cursor } else { cursor + burst };
         let mut room = true;
         while cursor < end {
-            let Some(packet) = guard.packet(cursor).filter(|packet| due(packet) <= now) else {
+            let Some(packet) = guard.packet(cursor).filter(|packet| due_at(packet) <= now) else {
                 break;
             };
             let body = packet.bytes(Form::Stripped, false);
@@ -312,17 +313,11 @@ fn go_on_at(cursor: u64, now: Instant, guard: &Guard<'_>) -> u64 {
     let readable = cursor.max(guard.head());
     let late = guard
         .packet(readable)
-        .is_some_and(|packet| now.saturating_duration_since(due(&packet)) > LATE);
+        .is_some_and(|packet| now.saturating_duration_since(due_at(&packet)) > LATE);
     match guard.newest_clean_point() {
         Some(clean) if late || readable > cursor => readable.max(clean),
         _ => readable,
     }
-}
-
-/// When a packet is to be sent: at its spread time, counted from when the source sent it.
-fn due(packet: &LogPacket<'_>) -> Instant {
-    let spread = packet.due_ms().saturating_sub(packet.send_ms());
-    packet.published_at() + Duration::from_millis(spread)
 }
 
 /// The head of a datagram; `None` for what no datagram can carry.
