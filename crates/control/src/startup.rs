@@ -17,8 +17,10 @@ pub struct Facts {
     pub product: String,
     /// Its version, e.g. "0.1.0".
     pub version: String,
-    /// Where MMS over TCP listens (really, after port 0 was resolved).
+    /// Where MMS listens (really, after port 0 was resolved).
     pub mms: Vec<SocketAddr>,
+    /// Players may have the media over UDP.
+    pub udp: bool,
     /// Host for the lines to paste: `public_host` or what the caller takes for this machine. IPv6 without brackets.
     pub host: String,
     /// In the order of the configuration.
@@ -83,7 +85,7 @@ pub fn screen(facts: &Facts) -> String {
         facts.product, facts.version
     ));
     screen.gap();
-    screen.field("listening", listening(&facts.mms));
+    screen.field("listening", listening(facts));
     channels(&mut screen, &facts.channels);
     play(&mut screen, facts);
     screen.gap();
@@ -96,7 +98,7 @@ pub fn screen(facts: &Facts) -> String {
     screen.text
 }
 
-/// The address to open a channel at: `scheme` is `mms` or `mmst`. The port is left out when it is the usual one, the name is
+/// The address to open a channel at: `scheme` is `mms`, `mmst` or `mmsu`. The port is left out when it is the usual one, the name is
 /// percent-encoded, an IPv6 host gets its brackets.
 pub fn url(scheme: &str, host: &str, port: u16, channel: &str) -> String {
     let name = utf8_percent_encode(channel, PLAIN_IN_URL);
@@ -117,11 +119,12 @@ const PLAIN_IN_URL: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-fn listening(mms: &[SocketAddr]) -> String {
-    let addresses: Vec<_> = mms.iter().map(SocketAddr::to_string).collect();
+fn listening(facts: &Facts) -> String {
+    let addresses: Vec<_> = facts.mms.iter().map(SocketAddr::to_string).collect();
+    let ways = if facts.udp { "TCP and UDP" } else { "TCP" };
     match addresses.as_slice() {
         [] => "nowhere".to_owned(),
-        addresses => format!("MMS over TCP at {}", addresses.join(", ")),
+        addresses => format!("MMS over {ways} at {}", addresses.join(", ")),
     }
 }
 
@@ -178,6 +181,7 @@ fn condition(channel: &ChannelFacts) -> String {
 
 fn play(screen: &mut Screen, facts: &Facts) {
     let shows = to_paste(facts, Purpose::Show, &PLAYERS);
+    let over_udp = to_paste(facts, Purpose::Show, if facts.udp { &OVER_UDP } else { &[] });
     let load_tests = to_paste(facts, Purpose::LoadTest, &LOAD_TESTER);
     let multicasts = to_receive(facts);
     if shows.is_empty() && load_tests.is_empty() && multicasts.is_empty() {
@@ -186,6 +190,7 @@ fn play(screen: &mut Screen, facts: &Facts) {
     screen.gap();
     let parts = [
         ("play", shows),
+        ("over UDP", over_udp),
         ("load test", load_tests),
         ("multicast", multicasts),
     ];
@@ -262,6 +267,7 @@ fn one_that_fits(mut all: impl Iterator<Item = Vec<String>>) -> Vec<String> {
 
 /// Programs and the scheme under which each finds MMS over TCP.
 const PLAYERS: [(&str, &str); 3] = [("ffplay", "mmst"), ("vlc", "mms"), ("mplayer", "mms")];
+const OVER_UDP: [(&str, &str); 1] = [("vlc", "mmsu")];
 const LOAD_TESTER: [(&str, &str); 1] = [("funnel-load", "mms")];
 
 fn settings(facts: &Facts) -> String {
@@ -415,6 +421,7 @@ mod tests {
             product: "funnel".to_owned(),
             version: "0.1.0".to_owned(),
             mms: vec![address("0.0.0.0:1755"), address("[::]:1755")],
+            udp: true,
             host: "studio".to_owned(),
             channels: vec![ChannelFacts {
                 name: "demo".to_owned(),
@@ -438,12 +445,13 @@ mod tests {
             "\
 funnel 0.1.0 · live broadcasting over MMS
 
-listening  MMS over TCP at 0.0.0.0:1755, [::]:1755
+listening  MMS over TCP and UDP at 0.0.0.0:1755, [::]:1755
 channels   demo  demo    300 kb/s  on air  “funnel demo”
 
 play       ffplay mmst://studio/demo
            vlc mms://studio/demo
            mplayer mms://studio/demo
+over UDP   vlc mmsu://studio/demo
 
 settings   built-in demo; for your own channels copy config/funnel.toml and use --config
 stop       Ctrl-C ends every session properly; a second one stops at once
@@ -464,6 +472,7 @@ stop       Ctrl-C ends every session properly; a second one stops at once
         };
         let facts = Facts {
             mms: vec![address("[2001:db8::7]:1756")],
+            udp: false,
             host: "2001:db8::7".to_owned(),
             channels: vec![
                 channel("Evening News", "command", Start::FirstViewer, None, None),
@@ -521,6 +530,7 @@ channels   probe  probe   300 kb/s  on air, to be load tested
 play       ffplay mmst://studio/demo
            vlc mms://studio/demo
            mplayer mms://studio/demo
+over UDP   vlc mmsu://studio/demo
 load test  funnel-load mms://studio/probe
 
 "
@@ -549,7 +559,7 @@ load test  funnel-load mms://studio/probe
         let plain = with("/srv/www/demo.nsc");
         assert!(
             plain.contains(
-                "           mplayer mms://studio/demo\nmulticast  funnel record /srv/www/demo.nsc -o demo.asf\n\n"
+                "over UDP   vlc mmsu://studio/demo\nmulticast  funnel record /srv/www/demo.nsc -o demo.asf\n\n"
             ),
             "{plain}"
         );

@@ -288,6 +288,7 @@ fn facts(settings: &Settings, addresses: &[SocketAddr]) -> Facts {
         product: "funnel".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         mms: addresses.to_vec(),
+        udp: config.listen.udp,
         host: host(settings, addresses),
         channels: channels.collect(),
         config_file: settings.file.clone(),
@@ -447,6 +448,7 @@ mod tests {
             "ffplay mmst://127.0.0.1/demo",
             "vlc mms://127.0.0.1/demo",
             "mplayer mms://127.0.0.1/demo",
+            "vlc mmsu://127.0.0.1/demo",
             "on air  “funnel demo”",
         ] {
             assert!(screen.contains(line), "{line:?} in\n{screen}");
