@@ -181,7 +181,11 @@ fn condition(channel: &ChannelFacts) -> String {
 
 fn play(screen: &mut Screen, facts: &Facts) {
     let shows = to_paste(facts, Purpose::Show, &PLAYERS);
-    let over_udp = to_paste(facts, Purpose::Show, if facts.udp { &OVER_UDP } else { &[] });
+    let over_udp = to_paste(
+        facts,
+        Purpose::Show,
+        if facts.udp { &OVER_UDP } else { &[] },
+    );
     let load_tests = to_paste(facts, Purpose::LoadTest, &LOAD_TESTER);
     let multicasts = to_receive(facts);
     if shows.is_empty() && load_tests.is_empty() && multicasts.is_empty() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use funnel_uring::net::Interface;
 
-use crate::locator::Locator;
+use crate::locator::{Locator, Place};
 
 /// Live broadcasting over MMS for Windows Media Player, VLC, ffmpeg, mplayer and their kin.
 #[derive(Debug, Parser)]
@@ -66,9 +66,9 @@ pub struct Probe {
 /// Arguments of `funnel nsc`.
 #[derive(Args, Debug)]
 pub struct Nsc {
-    /// The announcement of a multicast.
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    /// The announcement of a multicast: FILE, or http://HOST/FILE.nsc
+    #[arg(value_name = "URL|FILE")]
+    pub place: Place,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,

@@ -296,6 +296,7 @@ fn meaning(hr: HResult) -> &'static str {
         HResult::NS_E_NO_NEW_CONNECTIONS | HResult::NS_E_SHUTDOWN => {
             " (the server is shutting down)"
         }
+        HResult::NS_E_UDP_DISABLED => " (the server sends no media over UDP; mmst:// asks for TCP)",
         HResult::E_ACCESSDENIED | HResult::NS_E_SERVER_ACCESSDENIED => " (not allowed)",
         _ => "",
     }

@@ -100,11 +100,15 @@ impl Feed {
         }
     }
 
-    /// Packets and what became of them, unless nothing can be lost.
+    /// Packets and what became of them, unless nothing came or nothing can be lost.
     pub fn summary(&self) -> Option<String> {
         match &self.kind {
-            Kind::Viewer(_, connection) => connection.udp_stats().as_ref().map(udp_summary),
-            Kind::Group(group) => Some(group.summary()),
+            Kind::Viewer(_, connection) => connection
+                .udp_stats()
+                .filter(|stats| stats.received > 0)
+                .as_ref()
+                .map(udp_summary),
+            Kind::Group(group) => (group.stats().packets > 0).then(|| group.summary()),
         }
     }
 

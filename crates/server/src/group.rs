@@ -56,7 +56,7 @@ pub enum JoinError {
     )]
     NoSource(Place),
     /// The system refuses.
-    #[error("the group {group} cannot be joined: {source}")]
+    #[error("the group {group} cannot be joined: {}", reason(source))]
     Join {
         /// Group and port.
         group: SocketAddr,
@@ -64,6 +64,19 @@ pub enum JoinError {
         source: io::Error,
     },
 }
+
+/// The kernel's "no such device" stands for "no route".
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(ENODEV) => {
+            "no route leads there; name the network interface with --interface".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Linux, `errno.h`.
+const ENODEV: i32 = 19;
 
 impl Group {
     /// Reads the announcement, for which a web server may take `within`, and joins the group.

@@ -40,7 +40,7 @@ pub enum AnnouncementError {
         source: io::Error,
     },
     /// The web server refuses, or is not there.
-    #[error("{url}: {source}")]
+    #[error("{url}: {}", answer(source))]
     Http {
         /// The file.
         url: String,
@@ -48,13 +48,24 @@ pub enum AnnouncementError {
         source: Box<ureq::Error>,
     },
     /// It is none.
-    #[error("{place}: {reason} (see: funnel nsc)")]
+    #[error("{place} announces no multicast: {reason} (funnel nsc {place} says more)")]
     Unusable {
         /// The file.
         place: String,
         /// Its first fault.
         reason: String,
     },
+}
+
+/// What went wrong, in words.
+fn answer(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::StatusCode(404) => "the web server has no such file (404)".to_owned(),
+        ureq::Error::StatusCode(code) => format!("the web server refuses it ({code})"),
+        ureq::Error::Timeout(_) => "the web server does not answer in time".to_owned(),
+        ureq::Error::Io(error) => error.to_string(),
+        error => error.to_string(),
+    }
 }
 
 impl FromStr for Locator {
@@ -89,6 +100,21 @@ impl fmt::Display for Locator {
     }
 }
 
+impl FromStr for Place {
+    type Err = String;
+
+    /// Any file may be meant, whatever its name.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.contains("://") {
+            false => Ok(Self::File(text.into())),
+            true => match text.parse()? {
+                Locator::Multicast(place) => Ok(place),
+                Locator::Channel(_) => Err("expected FILE.nsc or http://HOST/FILE.nsc".to_owned()),
+            },
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -99,25 +125,32 @@ impl fmt::Display for Place {
 }
 
 impl Place {
-    /// Reads the announcement; a web server may take `within`.
+    /// Reads and parses the announcement; a web server may take `within`.
     ///
     /// # Errors
     /// It cannot be read, or lacks a group, a port, or a header.
     pub fn announcement(&self, within: Duration) -> Result<Announcement, AnnouncementError> {
-        let bytes = match self {
-            Self::File(path) => read(path).map_err(|source| AnnouncementError::File {
-                path: path.clone(),
-                source,
-            })?,
-            Self::Http(url) => fetch(url, within).map_err(|source| AnnouncementError::Http {
-                url: url.clone(),
-                source: Box::new(source),
-            })?,
-        };
-        Announcement::parse(&bytes).map_err(|fault| AnnouncementError::Unusable {
+        Announcement::parse(&self.read(within)?).map_err(|fault| AnnouncementError::Unusable {
             place: self.to_string(),
             reason: fault.to_string(),
         })
+    }
+
+    /// What is there, be it an announcement or not; of a file that is too large, a byte too many.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(&self, within: Duration) -> Result<Vec<u8>, AnnouncementError> {
+        match self {
+            Self::File(path) => read(path).map_err(|source| AnnouncementError::File {
+                path: path.clone(),
+                source,
+            }),
+            Self::Http(url) => fetch(url, within).map_err(|source| AnnouncementError::Http {
+                url: url.clone(),
+                source: Box::new(source),
+            }),
+        }
     }
 }
 
@@ -141,6 +174,10 @@ fn fetch(url: &str, within: Duration) -> Result<Vec<u8>, ureq::Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::net::TcpListener;
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -157,6 +194,10 @@ mod tests {
         }
         let channel: Locator = "mms://studio/show.nsc".parse().expect("a channel");
         assert!(matches!(&channel, Locator::Channel(url) if url.path == "show.nsc"));
+        let place = |text: &str| text.parse::<Place>().map(Locator::Multicast);
+        assert_eq!(place("any name"), file("any name"));
+        assert_eq!(place("http://studio/x"), http("http://studio/x"));
+        assert!(place("mms://studio/show.nsc").is_err());
         for wrong in [
             "",
             "show",
@@ -179,8 +220,29 @@ mod tests {
         let within = Duration::from_secs(1);
         let none = place("none.nsc", "[Address]\r\n").announcement(within);
         let sentence = none.expect_err("no group").to_string();
-        assert!(sentence.contains("none.nsc: IP Address"), "{sentence}");
+        assert!(
+            sentence.contains("none.nsc announces no multicast: IP Address"),
+            "{sentence}"
+        );
         let missing = Place::File(folder.path().join("missing.nsc"));
         assert!(missing.announcement(within).is_err());
+    }
+
+    #[test]
+    fn a_web_server_may_not_have_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        });
+        let url = format!("http://127.0.0.1:{port}/demo.nsc");
+        let answer = Place::Http(url.clone()).announcement(Duration::from_secs(10));
+        assert_eq!(
+            answer.expect_err("there is none").to_string(),
+            format!("{url}: the web server has no such file (404)")
+        );
+        server.join().expect("no panic");
     }
 }

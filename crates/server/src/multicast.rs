@@ -116,11 +116,7 @@ impl Seat {
 }
 
 fn socket(multicast: &ChannelMulticast) -> io::Result<Socket> {
-    let interface = match &multicast.interface {
-        None => None,
-        Some(Interface::Name(name)) => Some(net::Interface::find(name)?),
-        Some(Interface::Address(address)) => Some(net::Interface::find(&address.to_string())?),
-    };
+    let interface = multicast.interface.as_ref().map(find).transpose()?;
     let options = GroupOptions {
         interface,
         ttl: multicast.ttl,
@@ -129,6 +125,17 @@ fn socket(multicast: &ChannelMulticast) -> io::Result<Socket> {
         source: announce::source(multicast),
     };
     net::group_sender(multicast.address, &options)
+}
+
+/// The network interface that is meant.
+///
+/// # Errors
+/// This machine has none such, in a sentence.
+pub fn find(interface: &Interface) -> io::Result<net::Interface> {
+    match interface {
+        Interface::Name(name) => net::Interface::find(name),
+        Interface::Address(address) => net::Interface::find(&address.to_string()),
+    }
 }
 
 impl ShardGroups {

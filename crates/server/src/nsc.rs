@@ -1,12 +1,11 @@
 //! `funnel nsc`: what an `.nsc` file announces, and whether players can be expected to understand it.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Read as _;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use funnel_asf::Header;
-use funnel_wire::nsc::{Announcement, FILE_BYTES_MAX, Reading, Severity, read};
+use funnel_wire::nsc::{Announcement, Reading, Severity, read};
 use serde::Serialize;
 
 use crate::check::visible;
@@ -20,12 +19,11 @@ use crate::probe::StreamReport;
 /// # Errors
 /// The file cannot be read, or something in it cannot be used.
 pub fn run(arguments: &cli::Nsc) -> Result<(), Failure> {
-    let path = arguments.file.display();
-    let mut bytes = Vec::new();
-    File::open(&arguments.file)
-        .and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| Failure::Usage(format!("{path}: {error}")))?;
-    let report = Report::new(path.to_string(), &bytes);
+    let bytes = arguments
+        .place
+        .read(WITHIN)
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    let report = Report::new(arguments.place.to_string(), &bytes);
     if arguments.json {
         let json = serde_json::to_string_pretty(&report).map_err(Failure::fault)?;
         say(&format!("{json}\n"));
@@ -37,6 +35,9 @@ pub fn run(arguments: &cli::Nsc) -> Result<(), Failure> {
         None => Ok(()),
     }
 }
+
+/// A web server may take so long.
+const WITHIN: Duration = Duration::from_secs(10);
 
 /// What is printed; the keys of `--json` are these names and stay.
 #[derive(Debug, Serialize)]

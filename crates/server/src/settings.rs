@@ -8,10 +8,12 @@ use funnel_asf::probe::{Probe, ProbeError};
 use funnel_control::config::{self, ChannelConfig, Config, Fault, Loaded, SourceConfig};
 use funnel_ingest::{InspectError, Inspection, inspect, inspect_bytes};
 use miette::Diagnostic as _;
+use nix::unistd::{AccessFlags, access};
 
 use crate::failure::Failure;
 use crate::limits::{self, Fit, TooMany};
 use crate::machine;
+use crate::multicast;
 
 /// The built-in demo: `testdata/make-demo.sh` makes it.
 pub const DEMO: &[u8] = include_bytes!("../assets/demo.asf");
@@ -104,6 +106,7 @@ fn of_file(path: &Path) -> Result<Settings, Failure> {
             Err(error) => faults.push(media_fault(&loaded, channel, &error)),
         }
     }
+    faults.extend(multicast_faults(&loaded));
     let config = loaded.check(faults)?;
     let mut warnings: Vec<String> = loaded.warnings.faults().iter().map(sentence).collect();
     warnings.append(&mut media_warnings);
@@ -117,6 +120,41 @@ fn of_file(path: &Path) -> Result<Settings, Failure> {
         fit,
         warnings,
     })
+}
+
+/// What multicast needs of this machine and does not find.
+fn multicast_faults(loaded: &Loaded) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for channel in &loaded.config.channels {
+        let multicast = channel.multicast.as_ref();
+        let interface = multicast.and_then(|multicast| multicast.interface.as_ref());
+        if let Some(Err(error)) = interface.map(multicast::find) {
+            let help = "`ip address` shows what there is";
+            let fault = loaded.fault_at(
+                &channel.name,
+                "multicast.interface",
+                error.to_string(),
+                help,
+            );
+            faults.push(fault);
+        }
+    }
+    let folder = loaded.config.multicast.nsc_directory.as_deref();
+    if let Some(message) = folder.and_then(unwritable) {
+        let help = "funnel's user must be allowed to create and replace files there";
+        faults.push(loaded.fault_at_key("multicast.nsc_directory", message, help));
+    }
+    faults
+}
+
+/// Why no file can be made in a folder, if so.
+fn unwritable(folder: &Path) -> Option<String> {
+    let errno = access(folder, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
+    Some(format!(
+        "{} cannot be written to: {}",
+        folder.display(),
+        errno.desc()
+    ))
 }
 
 /// Groups whose datagrams the network would cut (`docs/protocol/msb-nsc.md` §12).
@@ -316,6 +354,42 @@ mod tests {
                 "channels.p.source.packet_bytes: 1444 bytes at 8000 bit/s are less than one packet a second"
             ]
         );
+    }
+
+    #[test]
+    fn groups_need_an_interface_and_a_folder_of_this_machine() {
+        let channel = |interface: &str, last: u8| {
+            format!(
+                "[channels.{interface}]\nsource = {{ kind = \"demo\" }}\nmulticast = {{ address = \"239.192.1.{last}:{}\", interface = {interface} }}\n",
+                2000 + u16::from(last)
+            )
+        };
+        let text = [
+            "[multicast]\nnsc_directory = \".\"\n".to_owned(),
+            channel("\"lo\"", 1),
+            channel("\"127.0.0.1\"", 2),
+            channel("\"nosuch0\"", 4),
+            channel("\"192.0.2.7\"", 5),
+        ];
+        let (result, _folder) = read_text(&text.concat());
+        let Err(Failure::Config(faults)) = result else {
+            panic!("accepted");
+        };
+        let all: Vec<String> = faults.faults().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            all,
+            [
+                "channels.nosuch0.multicast.interface: this machine has no network interface \"nosuch0\"",
+                "channels.\"192.0.2.7\".multicast.interface: 192.0.2.7 is no address of this machine",
+            ]
+        );
+        // Root may write everywhere: only a folder that is gone tells the same to everybody.
+        let gone = unwritable(Path::new("/gone")).expect("there is none");
+        assert_eq!(
+            gone,
+            "/gone cannot be written to: No such file or directory"
+        );
+        assert_eq!(unwritable(&std::env::temp_dir()), None);
     }
 
     #[test]

@@ -22,16 +22,19 @@ pub struct Interface {
 impl Interface {
     /// The interface of that name (`eth0`), or that has that address (`192.0.2.1`, `2001:db8::1`). NotFound, with a sentence: there is none.
     pub fn find(name_or_address: &str) -> io::Result<Interface> {
-        let name = match name_or_address.parse::<IpAddr>() {
-            Ok(address) => name_of(address)?,
-            Err(_) => Some(name_or_address.to_owned()),
+        let (name, missing) = match name_or_address.parse::<IpAddr>() {
+            Ok(address) => (
+                name_of(address)?,
+                format!("{address} is no address of this machine"),
+            ),
+            Err(_) => (
+                Some(name_or_address.to_owned()),
+                format!("this machine has no network interface {name_or_address:?}"),
+            ),
         };
         name.and_then(|name| if_nametoindex(name.as_str()).ok())
             .map(|index| Interface { index })
-            .ok_or_else(|| {
-                let sentence = format!("no network interface is or has {name_or_address:?}");
-                io::Error::new(io::ErrorKind::NotFound, sentence)
-            })
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, missing))
     }
 
     /// Its number, from 1.
