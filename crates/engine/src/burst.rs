@@ -14,7 +14,7 @@ use crate::sends::{Datagrams, Draft, Sends, train_after};
 use crate::stations::Tuning;
 use crate::trail::{LogId, Mark};
 use crate::train::{Bounds, Coupled, due_at, step, write_head};
-use crate::udp::Udp;
+use crate::udp::Lane;
 use crate::viewer::{Flight, Hot, Run, SteadyTrain};
 
 impl Sends<'_> {
@@ -27,28 +27,29 @@ impl Sends<'_> {
         draft: &mut Draft<'d>,
     ) {
         let hot = &mut self.hot[index as usize];
-        let viewer = &mut self.viewers[index as usize];
-        let Some(udp) = viewer.udp.as_deref_mut() else {
-            return;
-        };
+        let lane = &mut self.lanes[index as usize];
         let tuning = &self.stations[pinned.station as usize].served.tuning;
         hot.next_visit = train_after(hot.next_visit, tuning.train, self.now);
-        let start = hot.run.cursor;
+        let start = hot.run;
         let bounds = Bounds {
             end: pinned.guard.tail(),
             bytes_max: self.visit_bytes_max,
             published_until: hot.published_until(self.now),
         };
         let place = Place {
-            log,
             now: self.now,
             segments: self.segments,
             tuning,
         };
-        let coupled = couple_burst(&pinned.guard, bounds, place, hot, udp, None, draft);
+        let coupled = couple_burst(&pinned.guard, bounds, place, hot, lane, None, draft);
         if coupled.packets > 0 {
+            if !lane.piece.holds(log, start, hot.run)
+                && let Some(udp) = &mut self.viewers[index as usize].udp
+            {
+                udp.trail.note(&mut lane.piece, log, start, hot.run);
+            }
             self.counters.steady_sends += 1;
-            let span = hot.run.cursor - start;
+            let span = hot.run.cursor - start.cursor;
             hot.flight = Flight::Steady(SteadyTrain::new(span, Form::Full, &coupled));
         }
         self.counters.count_datagrams(&coupled);
@@ -59,48 +60,45 @@ impl Sends<'_> {
 /// What a burst depends on besides the viewer.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'t> {
-    pub(crate) log: LogId,
     pub(crate) now: Instant,
     /// The kernel cuts trains.
     pub(crate) segments: bool,
     pub(crate) tuning: &'t Tuning,
 }
 
-/// Couples one send, notes where its packets lie, and sets the next visit if more is due.
+/// Couples one send, and sets the next visit if more is due.
 pub(crate) fn couple_burst<'d>(
     guard: &'d Guard<'_>,
     bounds: Bounds,
     place: Place<'_>,
     hot: &mut Hot,
-    udp: &mut Udp,
+    lane: &mut Lane,
     fast_start: Option<&FastStart>,
     draft: &mut Draft<'d>,
 ) -> Coupled {
     let Place { now, tuning, .. } = place;
-    let allowed = udp.allowance(now, tuning.udp_burst_packets);
+    let allowed = lane.allowance(now, tuning.udp_burst_packets);
     let size = Size {
         packets_max: u32::from(allowed).min(SEGMENTS_MAX),
-        segment_max: if place.segments { udp.segment_max } else { 0 },
+        segment_max: if place.segments { lane.segment_max } else { 0 },
     };
     let bounds = Bounds {
         published_until: bounds.published_until.or(Some(now)),
         ..bounds
     };
-    let start = hot.run;
     let coupled = couple_equal(guard, bounds, size, &mut hot.run, draft);
     if coupled.packets > 0 {
         let segment = draft.pieces[0].len() + draft.pieces[1].len();
         draft.datagrams = Some(Datagrams {
-            to: udp.to,
+            to: lane.to,
             segment_bytes: (coupled.packets > 1)
                 .then(|| u16::try_from(segment).unwrap_or(u16::MAX)),
         });
-        udp.spend(coupled.packets);
-        udp.trail.note(place.log, start, hot.run);
+        lane.spend(coupled.packets);
     }
     if coupled.more {
         hot.next_visit = if coupled.packets >= u32::from(allowed) {
-            udp.next_burst()
+            lane.next_burst()
         } else {
             match fast_start {
                 // What it may have now is spent: the next burst comes when it may have that.

@@ -18,7 +18,7 @@ use crate::report::{Counters, Reason, Report, ViewerStats};
 use crate::resend::Budget;
 use crate::sends::{Guards, Sends, Spare};
 use crate::stations::{Served, Station};
-use crate::udp::UdpLimits;
+use crate::udp::{Lane, UdpLimits};
 use crate::viewer::{Carriage, Flight, Hot, Key, Viewer};
 use crate::wheel::Wheel;
 
@@ -66,6 +66,8 @@ pub struct Engine {
     pub(crate) viewers: Slab<Viewer>,
     /// By the same index; places nobody is at keep their last record.
     pub(crate) hot: Vec<Hot>,
+    /// By the same index, for viewers over UDP; as long as the highest of them.
+    pub(crate) lanes: Vec<Lane>,
     pub(crate) stations: Vec<Station>,
     pub(crate) feeds: Feeds,
     wheel: Wheel,
@@ -99,6 +101,7 @@ impl Engine {
         Self {
             viewers: Slab::with_capacity(config.viewers_max.min(VIEWERS_AT_START)),
             hot: Vec::with_capacity(config.viewers_max),
+            lanes: Vec::with_capacity(config.viewers_max),
             stations: Vec::new(),
             feeds: Feeds::default(),
             wheel,
@@ -295,6 +298,7 @@ impl Engine {
         let sends = Sends {
             viewers: &mut self.viewers,
             hot: &mut self.hot,
+            lanes: &mut self.lanes,
             stations: &self.stations,
             visits: &mut self.visits,
             ready: &mut self.ready,

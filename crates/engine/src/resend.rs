@@ -26,18 +26,19 @@ impl Engine {
         if shard != self.config.shard && shard < self.config.shards {
             return Some(shard);
         }
-        let viewer = self.clients.get(&request.client_id);
-        let Some((index, viewer)) = viewer
-            .and_then(|index| Some((*index, self.viewers.get_mut(*index as usize)?)))
-            .filter(|(_, viewer)| {
-                request.source_id == Session::SOURCE_ID
-                    && from.ip().to_canonical() == viewer.peer.ip().to_canonical()
-            })
-        else {
+        let index = self.clients.get(&request.client_id).copied();
+        let Some(index) = index.filter(|index| {
+            let viewer = self.viewers.get(*index as usize);
+            request.source_id == Session::SOURCE_ID
+                && viewer.is_some_and(|viewer| {
+                    from.ip().to_canonical() == viewer.peer.ip().to_canonical()
+                })
+        }) else {
             self.counters.datagrams_invalid += 1;
             return None;
         };
-        let udp = viewer.udp.as_deref_mut()?;
+        self.settle_trail(index);
+        let udp = self.viewers[index as usize].udp.as_deref_mut()?;
         self.counters.resend_requests += 1;
         for sequence in request.sequences.iter().map(|sequence| sequence.get()) {
             // A player may guess that more was sent than it knows of.
@@ -88,7 +89,7 @@ impl Sends<'_> {
             if there {
                 self.hot[index as usize].flight = Flight::Resend;
                 draft.datagrams = Some(Datagrams {
-                    to: udp.to,
+                    to: self.lanes[index as usize].to,
                     segment_bytes: None,
                 });
                 return;

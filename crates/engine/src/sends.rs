@@ -15,6 +15,7 @@ use crate::place::{Sent, join, pace};
 use crate::report::Counters;
 use crate::stations::Station;
 use crate::train::{self, Bounds, Pieces};
+use crate::udp::Lane;
 use crate::viewer::{Carriage, Flight, Hot, Key, SteadyTrain, Train, UNJOINED, Viewer};
 use crate::wheel::Wheel;
 
@@ -77,6 +78,7 @@ pub(crate) struct Draft<'d> {
 pub struct Sends<'e> {
     pub(crate) viewers: &'e mut Slab<Viewer>,
     pub(crate) hot: &'e mut Vec<Hot>,
+    pub(crate) lanes: &'e mut Vec<Lane>,
     pub(crate) stations: &'e Vec<Station>,
     pub(crate) visits: &'e mut Vec<u32>,
     /// Viewers to look at in the next turn.
@@ -188,7 +190,7 @@ impl Sends<'_> {
         };
         let hot = &mut self.hot[index as usize];
         hot.steady = false;
-        couple_urgent(hot, viewer, draft);
+        couple_urgent(hot, viewer, self.lanes.get(index as usize), draft);
         if draft.pieces.is_empty() {
             self.couple_resend(index, guards, draft);
         }
@@ -297,13 +299,19 @@ impl Sends<'_> {
             let coupled = if let (Carriage::Datagrams, Some(udp)) = (hot.carriage, &mut viewer.udp)
             {
                 let place = Place {
-                    log: pinned.log(feed),
                     now: self.now,
                     segments: self.segments,
                     tuning,
                 };
                 let fast_start = media.fast_start.as_ref();
-                couple_burst(&pinned.guard, bounds, place, hot, udp, fast_start, draft)
+                let lane = &mut self.lanes[index as usize];
+                let coupled =
+                    couple_burst(&pinned.guard, bounds, place, hot, lane, fast_start, draft);
+                if coupled.packets > 0 {
+                    let log = pinned.log(feed);
+                    udp.trail.note(&mut lane.piece, log, start, hot.run);
+                }
+                coupled
             } else {
                 let Draft { arena, pieces, .. } = draft;
                 train::couple(&pinned.guard, form, bounds, &mut hot.run, arena, pieces)
@@ -367,7 +375,7 @@ impl Sends<'_> {
 }
 
 /// The rest of a cut packet, or the first message, if there is any: copied, since neither is media.
-fn couple_urgent(hot: &mut Hot, viewer: &mut Viewer, draft: &mut Draft<'_>) {
+fn couple_urgent(hot: &mut Hot, viewer: &mut Viewer, lane: Option<&Lane>, draft: &mut Draft<'_>) {
     if let Some(udp) = &mut viewer.udp {
         udp.refused_until = None;
     }
@@ -378,10 +386,10 @@ fn couple_urgent(hot: &mut Hot, viewer: &mut Viewer, draft: &mut Draft<'_>) {
         return;
     } else {
         hot.flight = Flight::Control;
-        if let (Way::Datagram, Some(udp)) = (viewer.control.way(), &viewer.udp) {
+        if let (Way::Datagram, Some(lane)) = (viewer.control.way(), lane) {
             hot.flight = Flight::Datagram;
             draft.datagrams = Some(Datagrams {
-                to: udp.to,
+                to: lane.to,
                 segment_bytes: None,
             });
         }

@@ -20,7 +20,6 @@ pub(crate) struct LogId {
 
 /// The marks of one viewer.
 #[derive(Debug, Default)]
-#[repr(C)] // what every train reads and writes comes first: a visit costs the cache lines it touches
 pub(crate) struct Trail {
     newest: Option<Mark>,
     /// Where the last train ended.
@@ -40,11 +39,70 @@ pub(crate) struct Mark {
     straight: bool,
 }
 
+/// The line of the newest mark, kept where every train looks: a train along it changes nothing but the place where it ends,
+/// which is where the viewer stands. So the trail itself is written only at bends, and when somebody wants to read it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Piece {
+    log: LogId,
+    /// Low half of the cursor less the sequence number.
+    offset: u32,
+}
+
+impl Piece {
+    /// Every train is to be noted.
+    pub(crate) const NONE: Self = Self {
+        log: LogId {
+            feed: u32::MAX,
+            number: u32::MAX,
+        },
+        offset: 0,
+    };
+
+    fn of(log: LogId, at: Run) -> Self {
+        Self {
+            log,
+            offset: (at.cursor as u32).wrapping_sub(at.sequence),
+        }
+    }
+
+    /// Whether a train lies on the line from its first packet to its last.
+    #[inline]
+    pub(crate) fn holds(&self, log: LogId, start: Run, end: Run) -> bool {
+        is_straight(start, end) && *self == Self::of(log, start)
+    }
+}
+
+/// No packet between is left out, and all are sent in their usual form.
+#[inline]
+fn is_straight(start: Run, end: Run) -> bool {
+    let packets = end.sequence.wrapping_sub(start.sequence);
+    start.joined_at.is_none() && end.cursor - start.cursor == u64::from(packets)
+}
+
 impl Trail {
+    /// The viewer's next packet has this number: all before it are of the newest piece, if trains along it were not noted.
+    pub(crate) fn settle(&mut self, piece: &mut Piece, sequence: u32) {
+        if std::mem::replace(piece, Piece::NONE) == Piece::NONE {
+            return;
+        }
+        if let Some(last) = &mut self.newest {
+            last.until = sequence;
+            self.end = Some((last.log, last.nearest(sequence)));
+        }
+    }
+
     /// Notes a train that leaves: where the viewer stood before and stands behind it.
-    pub(crate) fn note(&mut self, log: LogId, start: Run, end: Run) {
-        let packets = end.sequence.wrapping_sub(start.sequence);
-        let straight = start.joined_at.is_none() && end.cursor - start.cursor == u64::from(packets);
+    pub(crate) fn note(&mut self, piece: &mut Piece, log: LogId, start: Run, end: Run) {
+        self.settle(piece, start.sequence);
+        self.add(log, start, end);
+        *piece = match &self.newest {
+            Some(last) if last.straight => Piece::of(log, start),
+            _ => Piece::NONE,
+        };
+    }
+
+    fn add(&mut self, log: LogId, start: Run, end: Run) {
+        let straight = is_straight(start, end);
         let goes_on = self.end == Some((log, start));
         self.end = Some((log, end));
         if let Some(last) = self.newest.as_mut().filter(|_| goes_on) {
@@ -67,7 +125,8 @@ impl Trail {
     }
 
     /// The last train, which began at `start`, did not leave after all.
-    pub(crate) fn take_back(&mut self, start: Run) {
+    pub(crate) fn take_back(&mut self, piece: &mut Piece, start: Run) {
+        *piece = Piece::NONE;
         if let (Some(last), Some((_, end))) = (&mut self.newest, &mut self.end) {
             last.until = start.sequence;
             *end = start;
@@ -138,13 +197,19 @@ mod tests {
 
     #[test]
     fn a_straight_way_needs_one_mark_for_ever() {
-        let mut trail = Trail::default();
+        let (mut trail, mut piece) = (Trail::default(), Piece::NONE);
         let mut at = run(5000, u32::MAX - 20, None); // the numbers wrap on the way
+        let mut noted = 0;
         for _ in 0..1000 {
             let end = run(at.cursor + 5, at.sequence.wrapping_add(5), None);
-            trail.note(LOG, at, end);
+            if !piece.holds(LOG, at, end) {
+                trail.note(&mut piece, LOG, at, end);
+                noted += 1;
+            }
             at = end;
         }
+        assert_eq!(noted, 1);
+        trail.settle(&mut piece, at.sequence);
         assert!(trail.older.is_empty());
         for back in [1, 7, 4999, 5000] {
             let sequence = at.sequence.wrapping_sub(back);
@@ -161,14 +226,15 @@ mod tests {
 
     #[test]
     fn bends_have_marks_and_gaps_between_runs_belong_to_nobody() {
-        let mut trail = Trail::default();
-        trail.note(LOG, run(100, 0, Some(100)), run(104, 4, None)); // joins
-        trail.note(LOG, run(104, 4, None), run(170, 70, None)); // still walked
-        trail.note(LOG, run(170, 70, None), run(180, 80, None)); // straight from here
-        trail.note(LOG, run(180, 80, None), run(188, 84, None)); // leaves some out
-        trail.note(LOG, run(188, 84, None), run(190, 86, None)); // still walked
-        trail.note(LOG, run(300, 86, None), run(301, 87, None)); // jumped
-        trail.note(LOG, run(301, 256, None), run(303, 258, None)); // another run
+        let (mut trail, mut piece) = (Trail::default(), Piece::NONE);
+        trail.note(&mut piece, LOG, run(100, 0, Some(100)), run(104, 4, None)); // joins
+        trail.note(&mut piece, LOG, run(104, 4, None), run(170, 70, None)); // still walked
+        trail.note(&mut piece, LOG, run(170, 70, None), run(180, 80, None)); // straight from here
+        trail.note(&mut piece, LOG, run(180, 80, None), run(188, 84, None)); // leaves some out
+        trail.note(&mut piece, LOG, run(188, 84, None), run(190, 86, None)); // still walked
+        trail.note(&mut piece, LOG, run(300, 86, None), run(301, 87, None)); // jumped
+        trail.settle(&mut piece, 87); // the run ends
+        trail.note(&mut piece, LOG, run(301, 256, None), run(303, 258, None)); // another one
         let found = |sequence| trail.find(sequence).map(|mark| mark.nearest(sequence));
         assert_eq!(found(2), Some(run(100, 0, Some(100))));
         assert_eq!(found(69), Some(run(100, 0, Some(100))));
@@ -183,13 +249,13 @@ mod tests {
 
     #[test]
     fn what_was_taken_back_is_not_found_until_it_is_sent() {
-        let mut trail = Trail::default();
-        trail.note(LOG, run(0, 0, None), run(5, 5, None));
-        trail.note(LOG, run(5, 5, None), run(10, 10, None));
-        trail.take_back(run(5, 5, None));
+        let (mut trail, mut piece) = (Trail::default(), Piece::NONE);
+        trail.note(&mut piece, LOG, run(0, 0, None), run(5, 5, None));
+        trail.note(&mut piece, LOG, run(5, 5, None), run(10, 10, None));
+        trail.take_back(&mut piece, run(5, 5, None));
         assert!(trail.find(4).is_some());
         assert!(trail.find(5).is_none());
-        trail.note(LOG, run(5, 5, None), run(8, 8, None));
+        trail.note(&mut piece, LOG, run(5, 5, None), run(8, 8, None));
         assert!(trail.older.is_empty());
         assert!(trail.find(7).is_some());
         assert!(trail.find(8).is_none());
@@ -197,10 +263,15 @@ mod tests {
 
     #[test]
     fn old_marks_make_room() {
-        let mut trail = Trail::default();
+        let (mut trail, mut piece) = (Trail::default(), Piece::NONE);
         for n in 0..1000 {
             let cursor = u64::from(n) * 10; // a packet in ten
-            trail.note(LOG, run(cursor, n, None), run(cursor + 10, n + 1, None));
+            trail.note(
+                &mut piece,
+                LOG,
+                run(cursor, n, None),
+                run(cursor + 10, n + 1, None),
+            );
         }
         assert!(trail.find(999).is_some());
         assert!(trail.find(1000 - 256).is_some());

@@ -13,7 +13,7 @@ use funnel_session::server::{Play, Transport};
 use crate::engine::Engine;
 use crate::report::Report;
 use crate::resend::{Budget, RESENDS_WAITING_MAX};
-use crate::trail::Trail;
+use crate::trail::{Piece, Trail};
 use crate::viewer::{Carriage, Flight, Hot, Train, Viewer};
 
 /// What an engine may do over UDP.
@@ -41,10 +41,10 @@ impl Default for UdpLimits {
     }
 }
 
-/// What a viewer needs while its media goes over UDP. What a train touches comes first and lies together.
-#[derive(Debug)]
+/// What a steady train over UDP needs of a viewer besides [`Hot`]: one cache line in a table of its own.
+#[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-pub(crate) struct Udp {
+pub(crate) struct Lane {
     pub(crate) to: SocketAddr,
     /// When the burst it is in began.
     burst_began: Instant,
@@ -52,6 +52,15 @@ pub(crate) struct Udp {
     burst_packets: u16,
     /// Largest packet, head included, of which several go in one send; 0: none does.
     pub(crate) segment_max: u16,
+    /// The newest piece of its trail, while trains that go straight on need not be noted there.
+    pub(crate) piece: Piece,
+}
+
+const _: () = assert!(size_of::<Lane>() == 64);
+
+/// What a viewer needs besides while its media goes over UDP.
+#[derive(Debug)]
+pub(crate) struct Udp {
     pub(crate) trail: Trail,
     /// Messages wait until then: the socket's buffer was full.
     pub(crate) refused_until: Option<Instant>,
@@ -66,17 +75,25 @@ pub(crate) struct Udp {
 const _: () = assert!(size_of::<Udp>() <= 1280);
 
 impl Udp {
+    fn new(now: Instant) -> Self {
+        Self {
+            trail: Trail::default(),
+            refused_until: None,
+            held: None,
+            budget: Budget::of_viewer(0, now),
+            resends: ArrayVec::new(),
+        }
+    }
+}
+
+impl Lane {
     fn new(to: SocketAddr, segment_max: u16, now: Instant) -> Self {
         Self {
             to,
-            segment_max,
             burst_began: now,
             burst_packets: 0,
-            refused_until: None,
-            trail: Trail::default(),
-            held: None,
-            resends: ArrayVec::new(),
-            budget: Budget::of_viewer(0, now),
+            segment_max,
+            piece: Piece::NONE,
         }
     }
 
@@ -117,7 +134,12 @@ impl Engine {
         } else {
             limits.payload_max_v6
         };
-        viewer.udp = Some(Box::new(Udp::new(to, segment_max, now)));
+        viewer.udp = Some(Box::new(Udp::new(now)));
+        let lane = Lane::new(to, segment_max, now);
+        if self.lanes.len() <= index as usize {
+            self.lanes.resize(index as usize + 1, lane);
+        }
+        self.lanes[index as usize] = lane;
         // Two with the same id are as unlikely as they are harmless: the later one's requests fail.
         self.clients
             .entry(viewer.session.client_id())
@@ -168,6 +190,7 @@ impl Engine {
     /// Nothing that was sent to a viewer is sent to it again.
     pub(crate) fn forget_sent(&mut self, index: u32) {
         if let Some(udp) = &mut self.viewers[index as usize].udp {
+            self.lanes[index as usize].piece = Piece::NONE;
             udp.trail.clear();
             udp.resends.clear();
             if let Some(feed) = udp.held.take() {
@@ -178,9 +201,19 @@ impl Engine {
 
     /// Keeps the log of a run that came to its end: its last packets may yet be asked for again.
     pub(crate) fn hold_sent(&mut self, index: u32) {
+        self.settle_trail(index);
         if let Some(udp) = &mut self.viewers[index as usize].udp {
             debug_assert_eq!(udp.held, None);
             udp.held = self.hot[index as usize].feed.take();
+        }
+    }
+
+    /// Writes down to where the newest piece of a viewer's trail has come, before anybody looks.
+    pub(crate) fn settle_trail(&mut self, index: u32) {
+        if let Some(udp) = &mut self.viewers[index as usize].udp {
+            let sequence = self.hot[index as usize].run.sequence;
+            udp.trail
+                .settle(&mut self.lanes[index as usize].piece, sequence);
         }
     }
 
@@ -209,8 +242,8 @@ impl Engine {
             EAGAIN | ENOBUFS => Some(now + RETRY),
             // Kernels before 6.14 say EINVAL of datagrams above the MTU.
             EMSGSIZE | EINVAL if cut => {
-                if let Some(udp) = &mut viewer.udp {
-                    udp.segment_max = 0;
+                if viewer.udp.is_some() {
+                    self.lanes[index as usize].segment_max = 0;
                     self.counters.plain_viewers += 1;
                 }
                 Some(now)
@@ -225,7 +258,8 @@ impl Engine {
         };
         match (train, again_at) {
             (Some(train), Some(at)) => {
-                take_back(hot, viewer, &train, at);
+                let lane = self.lanes.get_mut(index as usize);
+                take_back(hot, viewer, lane, &train, at);
                 self.counters.datagram_sends -= 1;
                 self.counters.datagrams -= u64::from(train.packets);
             }
@@ -246,10 +280,13 @@ impl Engine {
 }
 
 /// The viewer stands again where it stood before the train, and visits again at a time.
-fn take_back(hot: &mut Hot, viewer: &mut Viewer, train: &Train, at: Instant) {
-    if let Some(udp) = &mut viewer.udp {
-        udp.burst_packets = 0;
-    }
+fn take_back(
+    hot: &mut Hot,
+    viewer: &mut Viewer,
+    lane: Option<&mut Lane>,
+    train: &Train,
+    at: Instant,
+) {
     match &mut viewer.media {
         // Another run already: it begins with the number of the packet that was not sent.
         Some(_) if train.stopped => {
@@ -259,8 +296,9 @@ fn take_back(hot: &mut Hot, viewer: &mut Viewer, train: &Train, at: Instant) {
             hot.run = train.start;
             hot.next_visit = at;
             media.drained = false;
-            if let Some(udp) = &mut viewer.udp {
-                udp.trail.take_back(train.start);
+            if let (Some(udp), Some(lane)) = (&mut viewer.udp, lane) {
+                lane.burst_packets = 0;
+                udp.trail.take_back(&mut lane.piece, train.start);
             }
         }
         None => hot.run.sequence = train.start.sequence,
