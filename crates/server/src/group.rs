@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ pub enum JoinError {
     )]
     NoSource(Place),
     /// The system refuses.
-    #[error("the group {group} cannot be joined: {}", reason(source))]
+    #[error("the group {group} cannot be joined: {}", reason(*group, source))]
     Join {
         /// Group and port.
         group: SocketAddr,
@@ -65,18 +65,23 @@ pub enum JoinError {
     },
 }
 
-/// The kernel's "no such device" stands for "no route".
-fn reason(error: &io::Error) -> String {
+/// What the system said, in words where its own mislead.
+fn reason(group: SocketAddr, error: &io::Error) -> String {
+    let is_of_one_link = matches!(group.ip(), IpAddr::V6(ip) if ip.segments()[0] & 0xF == 2);
     match error.raw_os_error() {
         Some(ENODEV) => {
             "no route leads there; name the network interface with --interface".to_owned()
+        }
+        Some(EINVAL) if is_of_one_link => {
+            "it is a group of one link; name the network interface with --interface".to_owned()
         }
         _ => error.to_string(),
     }
 }
 
-/// Linux, `errno.h`.
+// Linux, `errno.h`.
 const ENODEV: i32 = 19;
+const EINVAL: i32 = 22;
 
 impl Group {
     /// Reads the announcement, for which a web server may take `within`, and joins the group.

@@ -230,7 +230,14 @@ impl GroupSockets {
             }
             GroupReport::Unsent { count, errno, .. } => {
                 let error = io::Error::from_raw_os_error(errno);
-                warn!(channel, %group, count, %error, "datagrams to the group were not sent");
+                match error.kind() {
+                    io::ErrorKind::NetworkUnreachable => {
+                        warn!(channel, %group, count, "datagrams to the group were not sent: no route leads there; name an `interface`");
+                    }
+                    _ => {
+                        warn!(channel, %group, count, %error, "datagrams to the group were not sent");
+                    }
+                }
             }
         }
     }
