@@ -140,7 +140,7 @@ impl Engine {
             None => self.hot.push(hot), // the table of viewers takes a free place or the next one
         }
         self.counters.accepted += 1;
-        self.pump(index, now);
+        self.pump(index, now, false);
         Some(Key { index, generation })
     }
 
@@ -465,11 +465,12 @@ impl Engine {
         let Some(viewer) = self.viewers.get_mut(index as usize) else {
             return;
         };
+        let is_of_player = matches!(input, Input::Received(_));
         if let Err(error) = viewer.session.handle_input(now, input) {
             self.counters.faults += 1;
             return self.remove(index, Reason::PeerFault(error.to_string()), Action::Abort);
         }
-        self.pump(index, now);
+        self.pump(index, now, is_of_player);
     }
 
     /// Ends a viewer that lets its answers pile up.

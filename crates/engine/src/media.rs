@@ -15,8 +15,8 @@ use crate::stations::Tuning;
 use crate::viewer::{Flight, Media};
 
 impl Engine {
-    /// Does what a viewer's session says until it is idle.
-    pub(crate) fn pump(&mut self, index: u32, now: Instant) {
+    /// Does what a viewer's session says until it is idle; `is_of_player`: because its player said something.
+    pub(crate) fn pump(&mut self, index: u32, now: Instant, is_of_player: bool) {
         loop {
             let Some(viewer) = self.viewers.get_mut(index as usize) else {
                 return;
@@ -29,6 +29,10 @@ impl Engine {
                     if viewer.udp.is_some() {
                         (viewer.control).push(bytes, Way::Datagram, &mut self.buffers);
                     }
+                }
+                Output::Event(Event::StopMedia) if !is_of_player => {
+                    self.hold_sent(index); // the player was not done with it
+                    self.end_run(index);
                 }
                 Output::Event(event) => self.on_event(index, event, now),
                 Output::Idle { wake_at } => {

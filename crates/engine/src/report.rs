@@ -145,7 +145,7 @@ pub struct Counters {
     pub resend_requests: u64,
     /// Packets sent again.
     pub resent: u64,
-    /// Packets asked for that are no longer in the log, or of a run that was stopped.
+    /// Packets asked for that are no longer in the log, or of a run that the player stopped.
     pub resends_gone: u64,
     /// Packets asked for beyond what a viewer or this shard may have again.
     pub resends_refused: u64,

@@ -199,7 +199,7 @@ impl Engine {
         }
     }
 
-    /// Keeps the log of a run that came to its end: its last packets may yet be asked for again.
+    /// Keeps the log of a run that its player did not stop: its last packets may yet be asked for again.
     pub(crate) fn hold_sent(&mut self, index: u32) {
         self.settle_trail(index);
         if let Some(udp) = &mut self.viewers[index as usize].udp {

@@ -208,6 +208,24 @@ fn nothing_of_a_stopped_run_comes_again_and_the_next_goes_on_counting() {
 }
 
 #[test]
+fn the_last_packets_before_a_shutdown_come_again() {
+    let (mut rig, key, media_before) = played("live-pipe.asf");
+    let count = media_before.len() as u32;
+    rig.engine.drain(rig.now);
+    rig.ask(peer().ip(), CLIENT, &[count - 1, count]); // and a guess whether that was all
+    assert_eq!(
+        answers(&mut rig),
+        [media_before[count as usize - 1].clone()]
+    );
+    let counters = rig.engine.counters();
+    assert_eq!((counters.resent, counters.resends_gone), (1, 0));
+    rig.engine.hung_up(key, 0);
+    assert_eq!(rig.engine.actions().count(), 1);
+    answers(&mut rig);
+    assert_eq!(rig.engine.feeds_count(), 0, "the log goes with the session");
+}
+
+#[test]
 fn a_player_that_falls_back_to_tcp_leaves_nothing_of_udp() {
     let mut rig = Rig::new("live-pipe.asf", UdpLimits::default(), (0, 1));
     let key = rig.connect(peer(), RANDOM, r"\\10.9.8.7\UDP\7000");
