@@ -88,7 +88,7 @@ pub struct Engine {
     /// The viewers over UDP by client id.
     pub(crate) clients: HashMap<u32, u32>,
     pub(crate) resend_budget: Budget,
-    /// The kernel cuts trains into datagrams.
+    /// The kernel cuts trains into datagrams (UDP_SEGMENT), as far as is known.
     pub(crate) segments: bool,
 }
 
@@ -118,7 +118,7 @@ impl Engine {
             draining: false,
             clients: HashMap::new(),
             resend_budget: Budget::of_engine(config.udp.resends_per_second, now),
-            segments: config.udp.segments,
+            segments: true,
             config,
         }
     }

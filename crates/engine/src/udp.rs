@@ -25,8 +25,6 @@ pub struct UdpLimits {
     pub payload_max_v6: u16,
     /// Packets this engine sends again at most, a second.
     pub resends_per_second: u32,
-    /// The kernel cuts trains into datagrams (UDP_SEGMENT).
-    pub segments: bool,
 }
 
 impl Default for UdpLimits {
@@ -36,7 +34,6 @@ impl Default for UdpLimits {
             payload_max_v4: 1472,
             payload_max_v6: 1452,
             resends_per_second: 10_000,
-            segments: true,
         }
     }
 }

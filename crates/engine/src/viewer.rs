@@ -2,8 +2,9 @@
 //!
 //! In two parts, in two tables with the same index. [`Hot`] is all that a *steady* visit reads and writes: the next train
 //! goes out, the kernel takes it whole, nothing else happens. It is two cache lines in a dense table, because what a visit
-//! costs is memory. [`Viewer`] is everything else. `Hot::steady` is the promise that a visit needs no [`Viewer`]: only the
-//! end of a visit that looked at everything gives it, and whoever changes anything takes it back (`Engine::queue`).
+//! costs is memory. [`Viewer`] is everything else. `Hot::steady` is the promise that a visit needs no [`Viewer`], or, over UDP,
+//! nothing of it but [`Viewer::udp`]: only the end of a visit that looked at everything gives it, and whoever changes anything
+//! takes it back (`Engine::queue`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;

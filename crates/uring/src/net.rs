@@ -18,7 +18,7 @@ use std::{
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 pub use self::{
-    datagrams::{DatagramOptions, Filter, datagram_socket, datagrams_dropped, segments},
+    datagrams::{DatagramOptions, Filter, datagram_socket, datagrams_dropped},
     groups::{GroupOptions, Interface, group_receiver, group_sender},
 };
 

@@ -88,13 +88,6 @@ pub fn datagrams_dropped(socket: &Socket) -> io::Result<u64> {
     Ok(u64::from(memory[libc::SK_MEMINFO_DROPS as usize]))
 }
 
-/// Whether the kernel can cut what is sent into datagrams itself (UDP_SEGMENT, Linux 4.18). Whether a device on the way can is only
-/// seen by sending.
-pub fn segments(socket: &Socket) -> bool {
-    // SAFETY: the option is an `int`.
-    unsafe { super::option::<libc::c_int>(socket, libc::SOL_UDP, libc::UDP_SEGMENT) }.is_ok()
-}
-
 /// With path MTU discovery off, not bound yet.
 pub(super) fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
