@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::rig::{Rig, af_flags};
 use funnel_engine::UdpLimits;
-use funnel_sim::Reel;
+use funnel_sim::{Cue, Reel};
 
 /// The file, as an encoder tells it that believes in `bit_rate`.
 fn reel(bit_rate: u32) -> Arc<Reel> {
@@ -21,7 +21,8 @@ fn reel(bit_rate: u32) -> Arc<Reel> {
 
 /// What a viewer over UDP got in the last of `seconds`, and what it left out by then, in packets.
 fn last_of(seconds: u64, bit_rate: u32) -> (usize, u64) {
-    let mut rig = Rig::of_reel(reel(bit_rate), UdpLimits::default(), (0, 1));
+    let cues = vec![(Duration::ZERO, Cue::Begin(reel(bit_rate)))];
+    let mut rig = Rig::of(cues, UdpLimits::default(), (0, 1));
     rig.play_over_udp("192.0.2.1:50000".parse().expect("an address"), 7);
     rig.record(Duration::from_secs(seconds - 1));
     let skipped = rig.engine.counters().packets_skipped;

@@ -11,6 +11,7 @@ use common::rig::{
 };
 use funnel_engine::{Key, Report, UdpLimits};
 use funnel_session::server::Session;
+use funnel_sim::{Cue, Reel};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PEER: &str = "192.0.2.1:50000";
@@ -223,6 +224,39 @@ fn the_last_packets_before_a_shutdown_come_again() {
     assert_eq!(rig.engine.actions().count(), 1);
     answers(&mut rig);
     assert_eq!(rig.engine.feeds_count(), 0, "the log goes with the session");
+}
+
+#[test]
+fn the_last_packets_of_a_run_come_again_until_the_end_is_said() {
+    let begin = |title| Cue::Begin(Reel::load("av-300k.wmv", title, 1));
+    let end = Duration::from_secs(12);
+    for next in [Cue::End, begin("another header")] {
+        let cues = vec![(Duration::ZERO, begin("live")), (end, next.clone())];
+        let mut rig = Rig::of(cues, UdpLimits::default(), (0, 1));
+        rig.play_over_udp(peer(), RANDOM);
+        let mut all = media(&mut rig, end - 3 * SECOND);
+        // The end was seen, and is not said yet: that waits for 300 ms.
+        let mut said = false;
+        let mut last_at = rig.now;
+        while rig.now < last_at + Duration::from_millis(250) {
+            let sent = rig.record(Duration::from_millis(10));
+            said |= sent.iter().any(|sent| sent.how.is_none());
+            let datagrams: Vec<_> = sent.iter().flat_map(|sent| sent.datagrams()).collect();
+            if !datagrams.is_empty() {
+                last_at = rig.now;
+            }
+            all.extend(datagrams);
+        }
+        assert!(!said, "{next:?}");
+        let newest = all.len() as u32 - 1;
+        rig.ask(peer().ip(), CLIENT, &[newest - 1, newest]);
+        assert_eq!(answers(&mut rig), all[all.len() - 2..], "{next:?}");
+        let after = rig.record(SECOND);
+        assert!(
+            after.iter().any(|sent| sent.how.is_none()),
+            "the end is said"
+        );
+    }
 }
 
 #[test]

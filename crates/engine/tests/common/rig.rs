@@ -62,14 +62,14 @@ pub fn af_flags(datagram: &[u8]) -> u8 {
 impl Rig {
     /// A channel on air from a file; nobody watches.
     pub fn new(file: &'static str, limits: UdpLimits, shard_of: (u16, u16)) -> Self {
-        Self::of_reel(Reel::load(file, "live", 1), limits, shard_of)
+        let begin = Cue::Begin(Reel::load(file, "live", 1));
+        Self::of(vec![(Duration::ZERO, begin)], limits, shard_of)
     }
 
-    /// The same from a reel.
-    pub fn of_reel(reel: Arc<Reel>, limits: UdpLimits, (shard, shards): (u16, u16)) -> Self {
+    /// The same with a script.
+    pub fn of(cues: Vec<(Duration, Cue)>, limits: UdpLimits, (shard, shards): (u16, u16)) -> Self {
         let now = Instant::now() + Duration::from_secs(3600);
-        let begin = Cue::Begin(reel);
-        let schedule = Schedule::plain("live", Start::Always, vec![(Duration::ZERO, begin)]);
+        let schedule = Schedule::plain("live", Start::Always, cues);
         let source = Source::new(schedule, now);
         let served = Served {
             channel: Arc::clone(&source.channel),
