@@ -3,14 +3,16 @@
 //! Shards say which headers their groups use; a thread of its own writes the files, since a disk may be slow. A file is
 //! replaced whole, so nobody ever reads half of one.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use funnel_control::config::{ChannelConfig, ChannelMulticast, Interface};
 use funnel_wire::nsc::{Announcement, Formats, Text};
 use tracing::{info, warn};
@@ -48,22 +50,34 @@ pub fn start(notices: Vec<Option<Notice>>) -> io::Result<Sender<Changed>> {
 }
 
 fn write_all(notices: &[Option<Notice>], told: &Receiver<Changed>) {
-    for Changed { notice, formats } in told {
-        let Some(notice) = notices.get(notice).and_then(Option::as_ref) else {
-            continue;
+    // What could not be written is tried again: a folder may return, a disk get room.
+    let mut unwritten: BTreeMap<usize, Formats> = BTreeMap::new();
+    loop {
+        let news = match unwritten.is_empty() {
+            true => told.recv().map_err(RecvTimeoutError::from),
+            false => told.recv_timeout(AGAIN_AFTER),
         };
-        let (channel, file) = (&notice.channel, notice.path.display());
-        match notice.write(formats) {
-            Ok(()) => info!(channel, %file, "the channel's group is announced"),
-            Err(error) => warn!(
-                channel,
-                %file,
-                %error,
-                "the announcement cannot be written: players cannot find the group, or miss its new header"
-            ),
+        match news {
+            Ok(Changed { notice, formats }) => {
+                unwritten.remove(&notice);
+                if let Some(known) = notices.get(notice).and_then(Option::as_ref)
+                    && let Err(error) = known.announce(&formats)
+                {
+                    known.complain(&error);
+                    unwritten.insert(notice, formats);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => unwritten.retain(|notice, formats| {
+                let known = notices.get(*notice).and_then(Option::as_ref);
+                known.is_some_and(|known| known.announce(formats).is_err())
+            }),
+            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
+
+/// How long after a fault files are written again.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 impl Notice {
     /// The announcement of a channel with this group, to be written into `folder`.
@@ -81,6 +95,23 @@ impl Notice {
             unicast_url,
             path: file(folder, &channel.name),
         }
+    }
+
+    fn announce(&self, formats: &Formats) -> io::Result<()> {
+        self.write(formats.clone())?;
+        let file = self.path.display();
+        info!(channel = self.channel, %file, "the channel's group is announced");
+        Ok(())
+    }
+
+    fn complain(&self, error: &io::Error) {
+        let file = self.path.display();
+        warn!(
+            channel = self.channel,
+            %file,
+            %error,
+            "the announcement cannot be written: players cannot find the group, or miss its new header; it is tried again every 2 s"
+        );
     }
 
     fn write(&self, formats: Formats) -> io::Result<()> {
@@ -135,7 +166,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use funnel_control::config::Config;
     use funnel_ingest::inspect_bytes;
@@ -241,5 +272,13 @@ mod tests {
         }
         let files = fs::read_dir(folder.path()).expect("our folder");
         assert_eq!(files.count(), 1, "nothing is left beside it");
+        // The folder returns, and nothing else is told.
+        let returned = folder.path().join("gone");
+        fs::create_dir(&returned).expect("made");
+        let deadline = Instant::now() + 4 * AGAIN_AFTER;
+        while !returned.join("demo.nsc").exists() {
+            assert!(Instant::now() < deadline, "it was not tried again");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 }

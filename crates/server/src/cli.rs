@@ -52,15 +52,15 @@ pub struct Probe {
     /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst:// or mmsu:// (UDP); a multicast: FILE.nsc, or http://HOST/FILE.nsc
     #[arg(value_name = "URL|FILE.nsc")]
     pub url: Locator,
-    /// Of a multicast.
-    #[command(flatten)]
-    pub multicast: Multicast,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
     /// How long the server may take for the connection and for each answer.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub timeout: Duration,
+    /// Of a multicast; last, since what follows would stand under its heading.
+    #[command(flatten)]
+    pub multicast: Multicast,
 }
 
 /// Arguments of `funnel nsc`.
@@ -80,9 +80,6 @@ pub struct Record {
     /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst://; mmsu:// takes the media over UDP and asks for what is lost; a multicast: FILE.nsc, or http://HOST/FILE.nsc
     #[arg(value_name = "URL|FILE.nsc")]
     pub url: Locator,
-    /// Of a multicast.
-    #[command(flatten)]
-    pub multicast: Multicast,
     /// Where to write; while recording the file is called FILE.part.
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
@@ -92,6 +89,9 @@ pub struct Record {
     /// Replace FILE if it exists.
     #[arg(long)]
     pub overwrite: bool,
+    /// Of a multicast; last, since what follows would stand under its heading.
+    #[command(flatten)]
+    pub multicast: Multicast,
 }
 
 /// How a multicast is received; of no meaning for other channels.
@@ -193,6 +193,18 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn only_what_is_of_multicasts_stands_under_their_heading() {
+        for name in ["probe", "record"] {
+            let mut cli = Cli::command();
+            let command = cli.find_subcommand_mut(name).expect("a subcommand");
+            let help = command.render_help().to_string();
+            let (general, multicast) = help.split_once("Multicast:").expect("a heading");
+            assert_eq!(multicast.matches("--").count(), 3, "{help}");
+            assert!(general.contains("--help"), "{help}");
+        }
     }
 
     #[test]
