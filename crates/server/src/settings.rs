@@ -7,6 +7,7 @@ use std::time::Duration;
 use funnel_asf::probe::{Probe, ProbeError};
 use funnel_control::config::{self, ChannelConfig, Config, Fault, Loaded, SourceConfig};
 use funnel_ingest::{InspectError, Inspection, inspect, inspect_bytes};
+use funnel_wire::mms::ASF_PACKET_BYTES_MAX;
 use miette::Diagnostic as _;
 use nix::unistd::{AccessFlags, access};
 
@@ -110,6 +111,7 @@ fn of_file(path: &Path) -> Result<Settings, Failure> {
     let config = loaded.check(faults)?;
     let mut warnings: Vec<String> = loaded.warnings.faults().iter().map(sentence).collect();
     warnings.append(&mut media_warnings);
+    warnings.extend(unplayable(&config, &media));
     warnings.extend(fragments(&config, &media));
     let fit = fit.map_err(Failure::fault)?;
     Ok(Settings {
@@ -155,6 +157,25 @@ fn unwritable(folder: &Path) -> Option<String> {
         folder.display(),
         errno.desc()
     ))
+}
+
+/// Channels of which every player is refused (`docs/protocol/mmsp.md` §2.5).
+fn unplayable(config: &Config, media: &[Media]) -> Vec<String> {
+    let warning = |(channel, media): (&ChannelConfig, &Media)| {
+        let packet_bytes = media.packet_bytes?;
+        (packet_bytes > ASF_PACKET_BYTES_MAX).then(|| {
+            format!(
+                "channel {}: packets of {packet_bytes} bytes are more than MMS carries ({ASF_PACKET_BYTES_MAX}), so every player is refused",
+                channel.name
+            )
+        })
+    };
+    config
+        .channels
+        .iter()
+        .zip(media)
+        .filter_map(warning)
+        .collect()
 }
 
 /// Groups whose datagrams the network would cut (`docs/protocol/msb-nsc.md` §12).
@@ -341,6 +362,16 @@ mod tests {
         {
             assert!(Probe::new(bits_per_second, packet_bytes).is_ok());
         }
+        let (result, _folder) = read_text(
+            "[channels.p]\nsource = { kind = \"probe\", packet_bytes = 32768 }\n\
+             [channels.q]\nsource = { kind = \"probe\", packet_bytes = 32769 }\n",
+        );
+        assert_eq!(
+            result.expect("only a warning").warnings,
+            [
+                "channel q: packets of 32769 bytes are more than MMS carries (32768), so every player is refused"
+            ]
+        );
         let (result, _folder) = read_text(
             "[channels.p]\nsource = { kind = \"probe\", bits_per_second = 8000, packet_bytes = 1444 }\n",
         );
