@@ -13,7 +13,7 @@ use funnel_benches::clock::{self, median};
 use funnel_benches::house::{House, PACKET_BYTES, Plan, STEP};
 use funnel_engine::Key;
 use funnel_uring::net::{DatagramOptions, ListenOptions, datagram_socket, listener};
-use funnel_uring::{Completion, File, Ring, RingConfig};
+use funnel_uring::{Completion, File, Ring, RingConfig, Target};
 use socket2::SockRef;
 
 const HEAD_BYTES: usize = 8;
@@ -296,8 +296,12 @@ impl Datagrams {
             let (now, mut sent) = (Instant::now(), 0);
             ring.turn(Some(now), now, |batch| {
                 for (token, &to) in (0..).zip(&*addresses) {
+                    let target = Target {
+                        segment_bytes,
+                        ..to.into()
+                    };
                     let pieces = (0..packets).flat_map(|_| [&head[..], &body]);
-                    batch.send_to(*file, token, to, segment_bytes, pieces);
+                    batch.send_to(*file, token, target, pieces);
                 }
             });
             ring.drain(|completion, _| {

@@ -257,7 +257,7 @@ impl House {
         }
         for action in self.engine.actions() {
             assert!(
-                matches!(action, Action::AwaitWritable(_)),
+                matches!(action, Action::AwaitWritable(_) | Action::Datagrams(_)),
                 "nobody is to leave: {action:?}"
             );
         }

@@ -300,7 +300,7 @@ impl House {
                 }
             }
             for (ears, datagram) in datagrams {
-                batch.send_to(*ears, NOBODY, server, None, [&datagram[..]]);
+                batch.send_to(*ears, NOBODY, server.into(), [&datagram[..]]);
             }
         });
         self.sending.clear();
@@ -329,6 +329,7 @@ impl House {
             Completion::Sent { token, result } => self.sent(token, result, ops),
             Completion::Accepted { .. }
             | Completion::AcceptFailed { .. }
+            | Completion::LocalAddress { .. }
             | Completion::DoorbellRang => {}
         }
     }

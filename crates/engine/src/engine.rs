@@ -54,6 +54,8 @@ pub type Lookup = Box<dyn Fn(&str) -> Option<Served>>;
 pub enum Action {
     /// Tell [`Engine::writable`] when its socket takes bytes again.
     AwaitWritable(Key),
+    /// Its header and media go over UDP from now on. They are to leave from the address its connection came to.
+    Datagrams(Key),
     /// Close it, after what was sent. The key is void.
     Close(Key),
     /// Close it at once. The key is void.
@@ -80,7 +82,7 @@ pub struct Engine {
     released: Vec<u32>,
     spare: Option<Spare>,
     pub(crate) buffers: Buffers,
-    actions: Vec<Action>,
+    pub(crate) actions: Vec<Action>,
     pub(crate) reports: Vec<Report>,
     pub(crate) counters: Counters,
     next_generation: u32,

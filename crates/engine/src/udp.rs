@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 use funnel_session::server::{Play, Transport};
 
-use crate::engine::Engine;
+use crate::engine::{Action, Engine};
 use crate::report::Report;
 use crate::resend::{Budget, RESENDS_WAITING_MAX};
 use crate::trail::{Piece, Trail};
-use crate::viewer::{Carriage, Flight, Hot, Train, Viewer};
+use crate::viewer::{Carriage, Flight, Hot, Key, Train, Viewer};
 
 /// What an engine may do over UDP.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -137,6 +137,9 @@ impl Engine {
             self.lanes.resize(index as usize + 1, lane);
         }
         self.lanes[index as usize] = lane;
+        let generation = self.hot[index as usize].generation;
+        self.actions
+            .push(Action::Datagrams(Key { index, generation }));
         // Two with the same id are as unlikely as they are harmless: the later one's requests fail.
         self.clients
             .entry(viewer.session.client_id())

@@ -203,7 +203,7 @@ impl GroupSockets {
     pub(crate) fn send<'d>(&self, batch: &mut Batch<'_, 'd>, send: &GroupSend<'_, 'd>) {
         if let Some(place) = self.0.get(send.group as usize) {
             let pieces = send.pieces.iter().copied();
-            batch.send_to(place.file, token(send.group), place.address, None, pieces);
+            batch.send_to(place.file, token(send.group), place.address.into(), pieces);
         }
     }
 

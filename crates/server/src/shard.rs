@@ -4,7 +4,7 @@
 //! everything else it learns from its ring, its clock and the channels' versions.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
@@ -16,7 +16,7 @@ use funnel_control::directory::Directory;
 use funnel_engine::{Action, Admission, Engine, EngineConfig, Key, Outgoing, UdpLimits};
 use funnel_session::server::Settings;
 use funnel_uring::net;
-use funnel_uring::{Batch, Completion, Doorbell, File, Ops, Ring, RingConfig, RingError};
+use funnel_uring::{Batch, Completion, Doorbell, File, Ops, Ring, RingConfig, RingError, Target};
 
 pub use funnel_engine::{Served, Tuning};
 
@@ -182,10 +182,19 @@ struct Connections {
 struct Sockets {
     /// Socket of each viewer, by the engine's index.
     viewers: Vec<Option<Connection>>,
-    /// UDP socket of each listener.
-    datagrams: Vec<Option<File>>,
-    /// The same as ordinary descriptors, which can be asked what the kernel dropped.
+    /// By the number of their listener.
+    ports: Vec<Port>,
+    /// Their UDP sockets as ordinary descriptors, which can be asked what the kernel dropped.
     askable: Vec<socket2::Socket>,
+}
+
+/// What stands beside a listener.
+#[derive(Clone, Copy, Debug)]
+struct Port {
+    /// Its UDP socket.
+    datagrams: Option<File>,
+    /// It listens on all addresses of the machine, so its datagrams have to be told which of them to leave from.
+    is_everywhere: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -193,6 +202,8 @@ struct Connection {
     file: File,
     /// Which listener accepted it: its datagrams leave from there.
     listener: u16,
+    /// Which address they leave from; `None`: the listener's only one, or not known.
+    source: Option<IpAddr>,
 }
 
 impl Sockets {
@@ -203,6 +214,7 @@ impl Sockets {
             if let Some(socket) = &listener.datagrams {
                 sockets.askable.push(socket.try_clone()?);
             }
+            let address = listener.connections.local_addr()?.as_socket();
             ring.listen(listener.connections, number as u64, ACCEPTS_ARMED);
             let datagrams = listener
                 .datagrams
@@ -211,7 +223,10 @@ impl Sockets {
             if let Some(file) = datagrams {
                 ring.ops().receive_datagrams(file, OF_DATAGRAMS);
             }
-            sockets.datagrams.push(datagrams);
+            sockets.ports.push(Port {
+                datagrams,
+                is_everywhere: address.is_some_and(|address| address.ip().is_unspecified()),
+            });
         }
         Ok(sockets)
     }
@@ -232,11 +247,31 @@ impl Sockets {
         match send.datagrams {
             None => batch.send(connection.file, token, pieces),
             Some(how) => {
-                let socket = self.datagrams.get(usize::from(connection.listener));
-                if let Some(file) = socket.copied().flatten() {
-                    batch.send_to(file, token, how.to, how.segment_bytes, pieces);
+                let port = self.ports.get(usize::from(connection.listener));
+                if let Some(file) = port.and_then(|port| port.datagrams) {
+                    let target = Target {
+                        to: how.to,
+                        source: connection.source,
+                        segment_bytes: how.segment_bytes,
+                    };
+                    batch.send_to(file, token, target, pieces);
                 }
             }
+        }
+    }
+
+    /// Asks which address a viewer called, if its datagrams might otherwise leave from another one. The answer comes with the next
+    /// drain; only of a player who asks for the header before it was told that UDP is granted, a datagram may leave before that.
+    fn ask_source(&self, key: Key, connection: Connection, ops: &mut Ops) {
+        let port = self.ports.get(usize::from(connection.listener));
+        if connection.source.is_none() && port.is_some_and(|port| port.is_everywhere) {
+            ops.ask_local_address(connection.file, token(key));
+        }
+    }
+
+    fn set_source(&mut self, key: Key, address: Option<SocketAddr>) {
+        if let Some(Some(connection)) = self.viewers.get_mut(key.index as usize) {
+            connection.source = address.map(|address| address.ip());
         }
     }
 }
@@ -350,7 +385,7 @@ impl Worker {
         engine.end(spare);
         let spare = group_guards.release();
         groups.end(spare);
-        carry_out(engine, &mut sockets.viewers, self.ring.ops());
+        carry_out(engine, sockets, self.ring.ops());
         let now = Instant::now();
         reporter.write(engine.reports(), now);
         self.groups.tell();
@@ -387,7 +422,11 @@ impl Connections {
                         }
                         // The number of a listener in its list, as given to `listen`.
                         let listener = listener as u16;
-                        self.sockets.viewers[index] = Some(Connection { file, listener });
+                        self.sockets.viewers[index] = Some(Connection {
+                            file,
+                            listener,
+                            source: None,
+                        });
                         ops.receive(file, token(key));
                     }
                 }
@@ -400,12 +439,15 @@ impl Connections {
             Completion::ReceiveEnded { token, result } => self.engine.hung_up(key(token), result),
             Completion::Writable { token } => self.engine.writable(now, key(token)),
             Completion::Sent { token, result } => self.engine.sent(now, key(token), result),
+            Completion::LocalAddress { token, address } => {
+                self.sockets.set_source(key(token), address)
+            }
             Completion::Datagram { from, bytes, .. } => self.datagram(now, from, bytes),
             Completion::DoorbellRang => self.empty_mailbox(now),
             // A shard connects to nobody.
             Completion::Connected { .. } | Completion::ConnectFailed { .. } => {}
         }
-        carry_out(&mut self.engine, &mut self.sockets.viewers, ops);
+        carry_out(&mut self.engine, &mut self.sockets, ops);
     }
 
     /// Says what was dropped unread, by the kernel or for want of room in the mailbox.
@@ -438,24 +480,26 @@ impl Connections {
 }
 
 /// Does what the engine asks for, at once: the index of a removed viewer may be given to the next connection.
-fn carry_out(engine: &mut Engine, connections: &mut [Option<Connection>], ops: &mut Ops) {
+fn carry_out(engine: &mut Engine, sockets: &mut Sockets, ops: &mut Ops) {
     for action in engine.actions() {
-        let (Action::AwaitWritable(key) | Action::Close(key) | Action::Abort(key)) = action;
-        let Some(slot) = connections.get_mut(key.index as usize) else {
-            continue;
-        };
-        let Some(Connection { file, .. }) = *slot else {
+        let (Action::AwaitWritable(key)
+        | Action::Datagrams(key)
+        | Action::Close(key)
+        | Action::Abort(key)) = action;
+        let index = key.index as usize;
+        let Some(connection) = sockets.viewers.get(index).copied().flatten() else {
             continue;
         };
         match action {
-            Action::AwaitWritable(key) => ops.poll_writable(file, token(key)),
+            Action::AwaitWritable(key) => ops.poll_writable(connection.file, token(key)),
+            Action::Datagrams(key) => sockets.ask_source(key, connection, ops),
             Action::Close(_) => {
-                ops.close(file);
-                *slot = None;
+                ops.close(connection.file);
+                sockets.viewers[index] = None;
             }
             Action::Abort(_) => {
-                ops.abort(file);
-                *slot = None;
+                ops.abort(connection.file);
+                sockets.viewers[index] = None;
             }
         }
     }

@@ -407,7 +407,10 @@ impl World {
     fn carry_out(&mut self) {
         let actions: Vec<Action> = self.engine.actions().collect();
         for action in actions {
-            let (Action::AwaitWritable(key) | Action::Close(key) | Action::Abort(key)) = action;
+            let (Action::AwaitWritable(key)
+            | Action::Datagrams(key)
+            | Action::Close(key)
+            | Action::Abort(key)) = action;
             let place = self.places.get(key.index as usize).copied().flatten();
             let Some(id) = place.filter(|id| self.players[*id].key == Some(key)) else {
                 self.fault(format!("{action:?} for nobody"));
@@ -418,6 +421,7 @@ impl World {
                     self.players[id].link.awaits_writable = true;
                     self.look_writable(id);
                 }
+                Action::Datagrams(_) => {}
                 Action::Close(_) | Action::Abort(_) => {
                     // The key stays with the player: completions under way still carry it, and must find nobody.
                     self.places[key.index as usize] = None;

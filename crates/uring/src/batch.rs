@@ -9,7 +9,13 @@
 //! and entries reach the kernel only from inside it: a panic in the caller's closure drops the [`Batch`], which forgets what was
 //! not submitted. Addresses and control messages of datagrams are copied into the table of sends.
 
-use std::{cell::Cell, marker::PhantomData, net::SocketAddr, ptr};
+use std::{
+    cell::Cell,
+    marker::PhantomData,
+    mem::MaybeUninit,
+    net::{IpAddr, SocketAddr},
+    ptr,
+};
 
 use io_uring::{opcode, squeue, types};
 use socket2::SockAddr;
@@ -29,6 +35,28 @@ pub const PIECES_MAX: usize = 1_024;
 const ARENA_PIECES_MAX: usize = 65_536;
 
 const _: () = assert!(PIECES_MAX <= ARENA_PIECES_MAX);
+
+/// Where datagrams go, where from, and how they are cut. Of an address alone: one datagram, from where the way there begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Target {
+    /// Who is to receive them.
+    pub to: SocketAddr,
+    /// Which of this machine's addresses they leave from, of the family of `to` (IP_PKTINFO). `None`: the one the socket is
+    /// bound to, or, bound to all of them, the one the kernel prefers on the way there.
+    pub source: Option<IpAddr>,
+    /// Cut into a train of datagrams of so many bytes (UDP_SEGMENT); the last may be shorter. `None`: one datagram.
+    pub segment_bytes: Option<u16>,
+}
+
+impl From<SocketAddr> for Target {
+    fn from(to: SocketAddr) -> Target {
+        Target {
+            to,
+            source: None,
+            segment_bytes: None,
+        }
+    }
+}
 
 /// Takes the sends of one turn. `'d` is the lifetime of what is lent to them.
 pub struct Batch<'b, 'd> {
@@ -62,31 +90,30 @@ impl<'b, 'd> Batch<'b, 'd> {
         self.push(file, token, None, pieces);
     }
 
-    /// Sends the pieces, in order, as one datagram to `to`, or as a train of datagrams of `segment_bytes` each (UDP_SEGMENT; the
-    /// last may be shorter), cut wherever a segment is full: pieces may be smaller, larger, or lie across. Several sends a file and
-    /// turn are normal. The result comes as `Completion::Sent`: never short, all bytes or −errno and no datagram left:
+    /// Sends the pieces, in order, as one datagram, or as a train of them, cut wherever a segment is full: pieces may be smaller,
+    /// larger, or lie across. Several sends a file and turn are normal. The result comes as `Completion::Sent`: never short, all bytes
+    /// or −errno and no datagram left:
     ///
     /// - −EAGAIN: the socket's send buffer is full; −ENOBUFS: a queue below it is, or there is no memory.
     /// - −EMSGSIZE: a segment and its headers exceed the MTU (−EINVAL before Linux 6.14), or all of it 65,507 bytes (IPv6: 65,527).
-    /// - −EINVAL: more than 64 segments (newer kernels: 128); −EIO: the way there cannot have segments (IPsec; before Linux 6.11 a
-    ///   device without checksum offload).
-    /// - −ENETUNREACH, −EHOSTUNREACH, −EPERM and the like: the way there.
+    /// - −EINVAL: more than 64 segments (newer kernels: 128), or an IPv6 source that is no address of this machine; −EIO: the way there
+    ///   cannot have segments (IPsec; before Linux 6.11 a device without checksum offload).
+    /// - −ENETUNREACH, −EHOSTUNREACH, −EPERM and the like: the way there, or the IPv4 source.
     pub fn send_to(
         &mut self,
         file: File,
         token: u64,
-        to: SocketAddr,
-        segment_bytes: Option<u16>,
+        target: Target,
         pieces: impl IntoIterator<Item = &'d [u8]>,
     ) {
-        self.push(file, token, Some(Target::new(to, segment_bytes)), pieces);
+        self.push(file, token, Some(Label::new(target)), pieces);
     }
 
     fn push(
         &mut self,
         file: File,
         token: u64,
-        target: Option<Target>,
+        label: Option<Label>,
         pieces: impl IntoIterator<Item = &'d [u8]>,
     ) {
         if !self.ops.files.is_open(file) {
@@ -100,7 +127,7 @@ impl<'b, 'd> Batch<'b, 'd> {
                 Wait::No,
             );
         }
-        self.sends.push(file, token, target, pieces);
+        self.sends.push(file, token, label, pieces);
     }
 
     /// The closure is through: what was lent may go out.
@@ -123,7 +150,7 @@ pub(crate) struct SendTable {
     /// Pieces of all pending sends, back to back.
     iovecs: Vec<libc::iovec>,
     /// Of those pending sends that have one, in their order. Room for one each from the start.
-    targets: Vec<Target>,
+    labels: Vec<Label>,
     /// One for each pending send, written when it is submitted. Never moves.
     messages: Box<[libc::msghdr]>,
     /// Pending sends already given to the kernel.
@@ -138,53 +165,107 @@ struct Pending {
     token: u64,
     first_piece: usize,
     pieces: usize,
-    /// Index in `targets`.
-    target: Option<usize>,
+    /// Index in `labels`.
+    label: Option<usize>,
 }
 
-/// Where a datagram goes, and how it is cut, as the kernel reads it.
-struct Target {
+/// A target as the kernel reads it.
+struct Label {
     address: SockAddr,
-    segmented: bool,
-    control: SegmentControl,
+    control: Control,
 }
 
-impl Target {
-    fn new(to: SocketAddr, segment_bytes: Option<u16>) -> Target {
-        Target {
-            address: to.into(),
-            segmented: segment_bytes.is_some(),
-            control: SegmentControl::new(segment_bytes.unwrap_or(0)),
+impl Label {
+    fn new(target: Target) -> Label {
+        let mut control = Control::default();
+        if let Some(segment_bytes) = target.segment_bytes {
+            control.push(libc::SOL_UDP, libc::UDP_SEGMENT, segment_bytes);
+        }
+        match target.source {
+            Some(IpAddr::V4(source)) => {
+                let ipi_spec_dst = libc::in_addr {
+                    s_addr: u32::from_ne_bytes(source.octets()),
+                };
+                let source = libc::in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst,
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                control.push(libc::IPPROTO_IP, libc::IP_PKTINFO, source);
+            }
+            Some(IpAddr::V6(source)) => {
+                let ipi6_addr = libc::in6_addr {
+                    s6_addr: source.octets(),
+                };
+                let source = libc::in6_pktinfo {
+                    ipi6_addr,
+                    ipi6_ifindex: 0,
+                };
+                control.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, source);
+            }
+            None => {}
+        }
+        Label {
+            address: target.to.into(),
+            control,
         }
     }
 }
 
-/// A control message UDP_SEGMENT (udp(7)): cut what is sent into datagrams of so many bytes.
-#[repr(C)]
-struct SegmentControl {
-    header: libc::cmsghdr,
-    segment_bytes: u16,
+/// Control messages, one behind the other.
+struct Control {
+    /// Room for a segment size and an IPv6 source, aligned as `cmsghdr` is.
+    words: [MaybeUninit<u64>; 8],
+    /// Bytes written.
+    length: usize,
 }
 
-// SAFETY: these only compute.
-const SEGMENT_CONTROL_BYTES: usize = unsafe { libc::CMSG_LEN(size_of::<u16>() as u32) } as usize;
-const _: () = {
-    assert!(std::mem::offset_of!(SegmentControl, segment_bytes) + 2 == SEGMENT_CONTROL_BYTES);
-    // SAFETY: as above.
-    let space = unsafe { libc::CMSG_SPACE(size_of::<u16>() as u32) } as usize;
-    assert!(size_of::<SegmentControl>() == space);
-};
+/// One of them; `size_of` is what CMSG_SPACE says.
+#[repr(C)]
+struct Message<T> {
+    header: libc::cmsghdr,
+    value: T,
+}
 
-impl SegmentControl {
-    fn new(segment_bytes: u16) -> SegmentControl {
-        SegmentControl {
-            header: libc::cmsghdr {
-                cmsg_len: SEGMENT_CONTROL_BYTES as _,
-                cmsg_level: libc::SOL_UDP,
-                cmsg_type: libc::UDP_SEGMENT,
-            },
-            segment_bytes,
+impl<T> Message<T> {
+    // SAFETY: these only compute.
+    const LENGTH: usize = unsafe { libc::CMSG_LEN(size_of::<T>() as u32) } as usize;
+    const IS_LAID_OUT_RIGHT: bool = {
+        // SAFETY: as above.
+        let space = unsafe { libc::CMSG_SPACE(size_of::<T>() as u32) } as usize;
+        std::mem::offset_of!(Message<T>, value) + size_of::<T>() == Self::LENGTH
+            && size_of::<Message<T>>() == space
+            && align_of::<Message<T>>() <= align_of::<u64>()
+            && space.is_multiple_of(align_of::<Message<T>>())
+    };
+}
+
+impl Default for Control {
+    fn default() -> Control {
+        Control {
+            words: [MaybeUninit::uninit(); 8],
+            length: 0,
         }
+    }
+}
+
+impl Control {
+    fn push<T: Copy>(&mut self, level: libc::c_int, kind: libc::c_int, value: T) {
+        const { assert!(Message::<T>::IS_LAID_OUT_RIGHT) }
+        let end = self.length + size_of::<Message<T>>();
+        assert!(end <= size_of_val(&self.words), "two messages at most");
+        let message = Message {
+            header: libc::cmsghdr {
+                cmsg_len: Message::<T>::LENGTH as _,
+                cmsg_level: level,
+                cmsg_type: kind,
+            },
+            value,
+        };
+        let words = self.words.as_mut_ptr().cast::<u8>();
+        // SAFETY: the message ends within the words, and begins aligned, behind others of aligned sizes.
+        unsafe { words.add(self.length).cast::<Message<T>>().write(message) };
+        self.length = end;
     }
 }
 
@@ -196,7 +277,7 @@ impl SendTable {
         SendTable {
             pending: Vec::with_capacity(sends_max),
             iovecs: Vec::with_capacity(4 * sends_max),
-            targets: Vec::with_capacity(sends_max),
+            labels: Vec::with_capacity(sends_max),
             messages: vec![empty; sends_max].into_boxed_slice(),
             submitted: 0,
             reaped: 0,
@@ -213,7 +294,7 @@ impl SendTable {
         &mut self,
         file: File,
         token: u64,
-        target: Option<Target>,
+        label: Option<Label>,
         pieces: impl IntoIterator<Item = &'d [u8]>,
     ) {
         debug_assert!(
@@ -234,9 +315,9 @@ impl SendTable {
             token,
             first_piece,
             pieces: self.iovecs.len() - first_piece,
-            target: target.is_some().then_some(self.targets.len()),
+            label: label.is_some().then_some(self.labels.len()),
         });
-        self.targets.extend(target);
+        self.labels.extend(label);
     }
 
     /// The next send as an entry, if there is one. From the first of these on until `clear` the tables do not move.
@@ -250,20 +331,16 @@ impl SendTable {
         // SAFETY: `push` made `first_piece` an index into the arena or its end. The kernel only reads the iovecs.
         message.msg_iov = unsafe { self.iovecs.as_ptr().add(pending.first_piece) }.cast_mut();
         message.msg_iovlen = pending.pieces as _;
-        let target = pending.target.map(|index| &self.targets[index]);
-        // The kernel only reads address and control message; an entry without them leaves none of an earlier turn behind.
-        (message.msg_name, message.msg_namelen) = match target {
-            Some(Target { address, .. }) => (address.as_ptr().cast_mut().cast(), address.len()),
+        let label = pending.label.map(|index| &self.labels[index]);
+        // The kernel only reads address and control messages; an entry without them leaves none of an earlier turn behind.
+        (message.msg_name, message.msg_namelen) = match label {
+            Some(Label { address, .. }) => (address.as_ptr().cast_mut().cast(), address.len()),
             None => (ptr::null_mut(), 0),
         };
-        (message.msg_control, message.msg_controllen) = match target {
-            Some(Target {
-                segmented: true,
-                control,
-                ..
-            }) => (
-                ptr::from_ref(control).cast_mut().cast(),
-                size_of_val(control) as _,
+        (message.msg_control, message.msg_controllen) = match label {
+            Some(Label { control, .. }) if control.length > 0 => (
+                control.words.as_ptr().cast_mut().cast(),
+                control.length as _,
             ),
             _ => (ptr::null_mut(), 0),
         };
@@ -317,7 +394,7 @@ impl SendTable {
         );
         self.pending.clear();
         self.iovecs.clear();
-        self.targets.clear();
+        self.labels.clear();
         (self.submitted, self.reaped) = (0, 0);
         self.generation = self.generation.wrapping_add(1);
     }

@@ -10,6 +10,7 @@ use crate::{
     accept::{self, Verdict},
     buffers::{Lent, Pools},
     files::{File, State},
+    local_address,
     op_table::{Key, Kind, Op},
     ops::Ops,
 };
@@ -77,6 +78,13 @@ pub enum Completion<'a> {
         /// Token given to `Ops::poll_writable`.
         token: u64,
     },
+    /// Which of this machine's addresses a connection came to.
+    LocalAddress {
+        /// Token given to `Ops::ask_local_address`.
+        token: u64,
+        /// Its own end; `None` if the kernel could not say.
+        address: Option<SocketAddr>,
+    },
     /// A send is over.
     Sent {
         /// Token given to `Batch::send` or `Batch::send_to`.
@@ -132,10 +140,13 @@ impl Ops {
                 self,
             ),
             Reaped::Done { key, result, flags } => {
-                // Whatever the operation has become, a buffer named here is ours, and goes back when `lent` is dropped.
+                // Whatever the operation has become, what is named here is ours: a buffer goes back when `lent` is dropped, a descriptor
+                // is closed.
                 let lent = cqueue::buffer_select(flags)
                     .zip(pools.of(key.kind))
                     .and_then(|(id, pool)| pool.lent(id, usize::try_from(result).unwrap_or(0)));
+                // SAFETY: of each completion once.
+                let descriptor = unsafe { local_address::descriptor(key, result) };
                 let more = cqueue::more(flags);
                 let op = if more {
                     self.table.get(key)
@@ -157,6 +168,9 @@ impl Ops {
                     Some(Op::Install { slot }) => self.on_installed(slot, result, tell),
                     Some(Op::Connect { slot, file }) => self.on_connected(slot, file, result, tell),
                     Some(Op::UndoConnect { slot, file }) => self.on_undone(slot, file, tell),
+                    Some(Op::LocalAddress { file, token }) => {
+                        self.on_local_address(file, token, descriptor, tell)
+                    }
                     Some(Op::Doorbell) => self.on_doorbell(more, tell),
                     None if key.kind == Kind::Quiet => {} // a cancel that came too late
                     None => self.stats.stale += 1,

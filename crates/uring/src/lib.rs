@@ -28,13 +28,14 @@ mod dispatch;
 mod doorbell;
 mod driver;
 mod files;
+mod local_address;
 pub mod net;
 mod op_table;
 mod ops;
 mod ring;
 
 pub use crate::{
-    batch::{Batch, PIECES_MAX},
+    batch::{Batch, PIECES_MAX, Target},
     caps::{Caps, Missing, RELEASE_NEEDED, explain},
     connect::Attempt,
     dispatch::Completion,

@@ -35,6 +35,8 @@ pub(crate) enum Op {
     Connect { slot: u32, file: File },
     /// Takes a socket that did not connect out of the table again.
     UndoConnect { slot: u32, file: File },
+    /// Makes an ordinary descriptor of a file's socket, which is ours to close.
+    LocalAddress { file: File, token: u64 },
     /// Multishot poll of the doorbell's eventfd.
     Doorbell,
 }
@@ -52,20 +54,22 @@ impl Op {
             Op::Install { .. } => Kind::Install,
             Op::Connect { .. } => Kind::Connect,
             Op::UndoConnect { .. } => Kind::UndoConnect,
+            Op::LocalAddress { .. } => Kind::LocalAddress,
             Op::Doorbell => Kind::Doorbell,
         }
     }
 
-    /// Whether the kernel may touch memory of ours until the operation is done. (It reads a connect's address early, with
-    /// SUBMIT_STABLE when it is submitted; nothing here relies on that.)
-    pub(crate) fn lends_memory(&self) -> bool {
+    /// Whether a dropped ring must see it over: until then the kernel may touch memory of ours, or owes us something to close. (It
+    /// reads a connect's address early, with SUBMIT_STABLE when it is submitted; nothing here relies on that.)
+    pub(crate) fn must_end(&self) -> bool {
         match self {
             Op::Accept { .. }
             | Op::Receive { .. }
             | Op::ReceiveDatagrams { .. }
             | Op::OpenDatagrams
             | Op::Install { .. }
-            | Op::Connect { .. } => true,
+            | Op::Connect { .. }
+            | Op::LocalAddress { .. } => true,
             Op::Writable { .. }
             | Op::Shutdown { .. }
             | Op::Close { .. }
@@ -94,10 +98,11 @@ pub(crate) enum Kind {
     UndoConnect = 11,
     ReceiveDatagrams = 12,
     OpenDatagrams = 13,
+    LocalAddress = 14,
 }
 
 impl Kind {
-    const ALL: [Kind; 13] = [
+    const ALL: [Kind; 14] = [
         Kind::Accept,
         Kind::Receive,
         Kind::Writable,
@@ -111,6 +116,7 @@ impl Kind {
         Kind::UndoConnect,
         Kind::ReceiveDatagrams,
         Kind::OpenDatagrams,
+        Kind::LocalAddress,
     ];
 
     fn from_byte(byte: u8) -> Option<Kind> {

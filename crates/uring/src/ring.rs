@@ -22,6 +22,7 @@ use crate::{
     dispatch::{Completion, Reaped},
     doorbell::Doorbell,
     driver::{Driver, Wait},
+    local_address,
     op_table::Op,
     ops::{Ops, Stats},
 };
@@ -280,13 +281,15 @@ impl Ring {
             self.driver.cancel_all();
             self.driver.pump(queue, stats, &mut self.sends, Wait::No);
             while let Some(reaped) = self.driver.inbox.pop_front() {
-                if let Reaped::Done { key, flags, .. } = reaped
-                    && !io_uring::cqueue::more(flags)
-                {
-                    self.ops.table.remove(key);
+                if let Reaped::Done { key, result, flags } = reaped {
+                    // SAFETY: of each completion once.
+                    drop(unsafe { local_address::descriptor(key, result) });
+                    if !io_uring::cqueue::more(flags) {
+                        self.ops.table.remove(key);
+                    }
                 }
             }
-            if !self.ops.table.iter().any(|op: Op| op.lends_memory()) {
+            if !self.ops.table.iter().any(|op: Op| op.must_end()) {
                 return true;
             }
             if Instant::now() >= give_up {

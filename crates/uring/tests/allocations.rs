@@ -11,7 +11,7 @@ use std::{
 };
 
 use funnel_uring::{
-    Completion, File, Ring, RingConfig,
+    Completion, File, Ring, RingConfig, Target,
     net::{ClientOptions, DatagramOptions, client_socket, datagram_socket},
 };
 use harness::{SMALL, Shard, pattern};
@@ -140,7 +140,12 @@ fn trains_of_datagrams_leave_the_heap_alone() {
         let wait = now + Duration::from_millis(2);
         shard.ring.turn(Some(wait), now, |batch| {
             for (token, &to) in (0..).zip(&targets) {
-                batch.send_to(file, token, to, Some(1_000), media.chunks(500));
+                let target = Target {
+                    to,
+                    source: Some(Ipv4Addr::LOCALHOST.into()),
+                    segment_bytes: Some(1_000),
+                };
+                batch.send_to(file, token, target, media.chunks(500));
             }
         });
         shard.ring.drain(|completion, _| match completion {

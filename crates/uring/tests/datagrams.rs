@@ -8,10 +8,14 @@ use std::{
 };
 
 use funnel_uring::{
-    File, RingConfig,
+    File, RingConfig, Target,
     net::{DatagramOptions, datagram_socket},
 };
-use harness::{SMALL, Shard, Told, pattern};
+use harness::{
+    SMALL, Shard, Told,
+    network::{in_own_network, ip},
+    pattern,
+};
 
 const LOOPBACKS: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -38,6 +42,13 @@ fn next(peer: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut buffer = [0; 65_536];
     let (bytes, from) = peer.recv_from(&mut buffer).expect("a datagram");
     (buffer[..bytes].to_vec(), from)
+}
+
+fn train(to: SocketAddr, segment_bytes: u16) -> Target {
+    Target {
+        segment_bytes: Some(segment_bytes),
+        ..to.into()
+    }
 }
 
 /// Nothing more is under way to the peer: loopback delivers before a send returns.
@@ -88,9 +99,9 @@ fn a_train_arrives_as_datagrams_of_one_size_and_a_shorter_last() {
             pairs.flat_map(|(head, body)| [&head[..], body])
         };
         shard.send(Duration::ZERO, |batch| {
-            batch.send_to(file, 1, to, Some(1_000), pieces());
-            batch.send_to(file, 2, other.local_addr().unwrap(), None, [&b"plain"[..]]);
-            batch.send_to(file, 3, to, Some(1_000), [&b"short"[..]]);
+            batch.send_to(file, 1, train(to, 1_000), pieces());
+            batch.send_to(file, 2, other.local_addr().unwrap().into(), [&b"plain"[..]]);
+            batch.send_to(file, 3, train(to, 1_000), [&b"short"[..]]);
         });
         let sent = [(1, 5_408), (2, 5), (3, 5)];
         assert_eq!(
@@ -108,6 +119,64 @@ fn a_train_arrives_as_datagrams_of_one_size_and_a_shorter_last() {
 }
 
 #[test]
+fn datagrams_leave_from_the_address_named() {
+    in_own_network(|| {
+        ip("address add fd77::2/128 dev lo nodad");
+        ip("address add fd77::3/128 dev lo nodad");
+        for family in [
+            [
+                "127.0.0.1",
+                "127.0.0.2",
+                "127.0.0.3",
+                "0.0.0.0",
+                "192.0.2.1",
+            ],
+            ["::1", "fd77::2", "fd77::3", "::", "2001:db8::1"],
+        ] {
+            let [ours, second, third, all, foreign] =
+                family.map(|text| text.parse::<IpAddr>().unwrap());
+            let refusal = match ours {
+                IpAddr::V4(_) => -libc::ENETUNREACH,
+                IpAddr::V6(_) => -libc::EINVAL,
+            };
+            let mut shard = Shard::without_listener(SMALL);
+            let (file, address) = open(&mut shard, all, &DatagramOptions::default());
+            let peer = peer(ours);
+            let to = peer.local_addr().unwrap();
+            let from = |source: IpAddr, segment_bytes| Target {
+                to,
+                source: Some(source),
+                segment_bytes,
+            };
+            shard.send(Duration::ZERO, |batch| {
+                batch.send_to(file, 1, from(second, None), [&b"one"[..]]);
+                batch.send_to(file, 2, from(third, Some(4)), [&b"a train"[..]]);
+                batch.send_to(file, 3, train(to, 4), [&b"another"[..]]);
+                batch.send_to(file, 4, from(foreign, None), [&b"forged"[..]]);
+                batch.send_to(file, 5, to.into(), [&b"plain"[..]]);
+            });
+            let sent = [(1, 3), (2, 7), (3, 7), (4, refusal), (5, 5)];
+            assert_eq!(
+                shard.told,
+                sent.map(|(token, sent)| Told::Sent(token, sent))
+            );
+            for (bytes, source) in [
+                (&b"one"[..], second),
+                (b"a tr", third),
+                (b"ain", third),
+                (b"anot", ours),
+                (b"her", ours),
+                (b"plain", ours),
+            ] {
+                let from = SocketAddr::new(source, address.port());
+                assert_eq!(next(&peer), (bytes.to_vec(), from));
+            }
+            assert_silent(&peer);
+        }
+    });
+}
+
+#[test]
 fn a_train_leaves_nothing_to_the_next_turn() {
     let mut shard = Shard::without_listener(SMALL);
     let ip = LOOPBACKS[0];
@@ -119,7 +188,7 @@ fn a_train_leaves_nothing_to_the_next_turn() {
     let connected = shard.ring.open_datagrams(socket).unwrap();
     shard.send(Duration::ZERO, |batch| {
         let to = first.local_addr().unwrap();
-        batch.send_to(file, 0, to, Some(4), [&b"a train"[..]]);
+        batch.send_to(file, 0, train(to, 4), [&b"a train"[..]]);
     });
     assert_eq!([next(&first).0, next(&first).0], [&b"a tr"[..], b"ain"]);
     assert_eq!(shard.send_one(connected, b"no train"), 8);
@@ -140,7 +209,7 @@ fn a_turn_may_hold_more_trains_than_the_queue() {
     shard.send(Duration::ZERO, |batch| {
         for (peer, number) in peers.iter().zip(&numbers) {
             let (to, twice) = (peer.local_addr().unwrap(), [&number[..]; 2]);
-            batch.send_to(file, 0, to, Some(4), twice);
+            batch.send_to(file, 0, train(to, 4), twice);
         }
     });
     assert_eq!(shard.told, vec![Told::Sent(0, 8); 50]);
@@ -162,7 +231,7 @@ fn a_closed_file_is_gone_at_once() {
         how(shard.ring.ops(), file);
         shard.until("the slot", |shard| shard.ring.ops().files_used() == 0);
         shard.send(Duration::ZERO, |batch| {
-            batch.send_to(file, 0, address, None, [&b"void"[..]]);
+            batch.send_to(file, 0, address.into(), [&b"void"[..]]);
         });
         assert_eq!(shard.told, []);
         UdpSocket::bind(address).expect("the port is free again");

@@ -59,7 +59,7 @@ impl Audience {
         let socket = group_sender(group, options).unwrap();
         let file = self.0.ring.open_datagrams(socket).unwrap();
         self.0.send(Duration::ZERO, |batch| {
-            batch.send_to(file, 99, group, None, [&b"to all"[..]]);
+            batch.send_to(file, 99, group.into(), [&b"to all"[..]]);
         });
         // What is looped back is there before the send returns; two turns hand it out.
         self.0.turn(Duration::from_millis(5));

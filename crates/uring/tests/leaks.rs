@@ -14,7 +14,8 @@ use funnel_uring::{
     RingConfig,
     net::{DatagramOptions, datagram_socket, ensure_free},
 };
-use harness::{SMALL, Shard, refusing, silent};
+use harness::{SMALL, Shard, Told, refusing, silent};
+use rlimit::Resource;
 
 /// Who counts the process's descriptors must be alone in it.
 fn alone() -> MutexGuard<'static, ()> {
@@ -93,6 +94,63 @@ fn a_dropped_ring_gives_its_datagrams_port_back() {
             .unwrap();
     }
     assert_eq!(descriptors(), before);
+}
+
+#[test]
+fn an_address_asked_for_leaves_no_descriptor() {
+    let _alone = alone();
+    let without_ring = descriptors();
+    let mut shard = Shard::new(SMALL);
+    let before = descriptors();
+    let (clients, files): (Vec<_>, Vec<_>) = (0..8).map(|_| shard.pair()).unzip();
+    let held = before + clients.len();
+    let ask_all = |shard: &mut Shard| {
+        (files.iter()).for_each(|&file| shard.ring.ops().ask_local_address(file, 1));
+    };
+    ask_all(&mut shard);
+    shard.turn(Duration::ZERO);
+    assert_eq!(
+        shard.told,
+        vec![Told::LocalAddress(1, Some(shard.address)); 8]
+    );
+    assert_eq!(descriptors(), held);
+    // Closed between the question and the answer.
+    shard.told.clear();
+    ask_all(&mut shard);
+    let now = Instant::now();
+    shard.ring.turn(Some(now), now, |_| {});
+    assert_eq!(descriptors(), held + 8, "the test is about that");
+    files[..4]
+        .iter()
+        .for_each(|&file| shard.ring.ops().abort(file));
+    shard.turn(Duration::ZERO);
+    assert_eq!(
+        shard.told,
+        vec![Told::LocalAddress(1, Some(shard.address)); 4]
+    );
+    assert_eq!(descriptors(), held);
+    // Dropped with questions and answers under way.
+    ask_all(&mut shard);
+    shard.ring.turn(Some(now), now, |_| {});
+    assert_eq!(descriptors(), held + 4, "the test is about that");
+    ask_all(&mut shard);
+    drop(shard);
+    drop(clients);
+    assert_eq!(descriptors(), without_ring);
+}
+
+#[test]
+fn without_a_descriptor_left_an_address_is_not_known() {
+    let _alone = alone();
+    let mut shard = Shard::new(SMALL);
+    let (_client, file) = shard.pair();
+    let (soft, hard) = Resource::NOFILE.get().unwrap();
+    Resource::NOFILE.set(1, hard).unwrap();
+    shard.ring.ops().ask_local_address(file, 1);
+    shard.turn(Duration::ZERO);
+    Resource::NOFILE.set(soft, hard).unwrap();
+    assert_eq!(shard.told, [Told::LocalAddress(1, None)]);
+    assert_eq!(shard.send_one(file, b"all the same"), 12);
 }
 
 #[test]

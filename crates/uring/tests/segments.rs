@@ -8,7 +8,7 @@ use std::{
 };
 
 use funnel_uring::{
-    File,
+    File, Target,
     net::{DatagramOptions, datagram_socket},
 };
 use harness::{
@@ -47,7 +47,11 @@ impl Sender {
     fn send(&mut self, to: SocketAddr, segment_bytes: Option<u16>, bytes: &[u8]) -> i32 {
         let file = self.file;
         self.shard.send(Duration::ZERO, |batch| {
-            batch.send_to(file, 0, to, segment_bytes, [bytes]);
+            let target = Target {
+                segment_bytes,
+                ..to.into()
+            };
+            batch.send_to(file, 0, target, [bytes]);
         });
         let Some(Told::Sent(0, result)) = self.shard.told.pop() else {
             panic!("sends end in their turn")

@@ -132,6 +132,7 @@ impl Desk {
         for action in actions {
             match action {
                 Action::AwaitWritable(key) => self.engine.writable(self.now, key),
+                Action::Datagrams(_) => {}
                 Action::Close(key) | Action::Abort(key) => {
                     self.players[key.index as usize].server_closed_at = Some(self.now);
                 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use funnel_channel::Start;
 use funnel_engine::{
-    Admission, AdmissionLimits, Datagrams, Engine, EngineConfig, Key, Outgoing, Report, Served,
-    Tuning, UdpLimits,
+    Action, Admission, AdmissionLimits, Datagrams, Engine, EngineConfig, Key, Outgoing, Report,
+    Served, Tuning, UdpLimits,
 };
 use funnel_session::server::{Session, Settings};
 use funnel_sim::{Cue, Reel, Schedule, Source};
@@ -127,6 +127,8 @@ impl Rig {
         ] {
             self.say(key, &message);
         }
+        let over_udp = funnel.contains("UDP").then_some(Action::Datagrams(key));
+        assert!(self.engine.actions().eq(over_udp), "{funnel}");
         key
     }
 

@@ -29,6 +29,7 @@ pub enum Told {
     Received(u64, Vec<u8>),
     Ended(u64, i32),
     Writable(u64),
+    LocalAddress(u64, Option<SocketAddr>),
     Sent(u64, i32),
     Datagram(u64, SocketAddr, Vec<u8>),
     Bell,
@@ -207,6 +208,7 @@ pub fn own(completion: Completion<'_>) -> Told {
         Completion::ReceiveEnded { token, result } => Told::Ended(token, result),
         Completion::Writable { token } => Told::Writable(token),
         Completion::Datagram { token, from, bytes } => Told::Datagram(token, from, bytes.to_vec()),
+        Completion::LocalAddress { token, address } => Told::LocalAddress(token, address),
         Completion::Sent { token, result } => Told::Sent(token, result),
         Completion::DoorbellRang => Told::Bell,
     }
