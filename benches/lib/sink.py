@@ -5,8 +5,10 @@ a rule ahead of the kernel's own sends UDP to 127.0.0.0/8, where the viewers are
 """
 
 import os
+import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 from machine import fail, missing
@@ -16,14 +18,18 @@ DEVICE, ADDRESS = "sink", "192.0.2.1"
 # Ethernet, IPv4, UDP: what stands before the datagrams of each send.
 HEADERS = 14 + 20 + 8
 
+TO_SINK = "pref 10 ipproto udp to 127.0.0.0/8 lookup 100"
+# Where datagrams go to, and are counted.
+watched = DEVICE
+
 SET_UP = f"""
-ip link set lo up
+ip link set lo up mtu 1500
 ip link add {DEVICE} type ifb
 ip link set {DEVICE} up
 ip addr add {ADDRESS}/24 dev {DEVICE}
 ip rule add pref 50 lookup local
 ip rule del pref 0
-ip rule add pref 10 ipproto udp to 127.0.0.0/8 lookup 100
+ip rule add {TO_SINK}
 ip route add default dev {DEVICE} table 100
 ip route add 239.0.0.0/8 dev {DEVICE}
 """
@@ -51,6 +57,21 @@ def cut_in_device(on):
     command("ethtool", "-K", DEVICE, "tx-udp-segmentation", "on" if on else "off")
 
 
+@contextmanager
+def local_receiver(port):
+    """Instead of the sink: a socket on this machine that nobody reads, for all addresses."""
+    global watched
+    command("ip", "rule", "del", *TO_SINK.split())
+    watched = "lo"
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+            receiver.bind(("0.0.0.0", port))
+            yield
+    finally:
+        watched = DEVICE
+        command("ip", "rule", "add", *TO_SINK.split())
+
+
 def command(*words):
     """Runs it; what goes wrong ends the program."""
     done = subprocess.run(words, capture_output=True, text=True)
@@ -59,10 +80,10 @@ def command(*words):
 
 
 class Seen:
-    """What the sink has been given so far."""
+    """What the sink, or whoever takes its place, has been given so far."""
 
     def __init__(self):
-        line = next(line for line in Path("/proc/net/dev").read_text(encoding="ascii").splitlines() if f"{DEVICE}:" in line)
+        line = next(line for line in Path("/proc/net/dev").read_text(encoding="ascii").splitlines() if line.strip().startswith(f"{watched}:"))
         values = [int(value) for value in line.split(":")[1].split()]
         self.sends, self.bytes = values[1], values[0]
 

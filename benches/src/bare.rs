@@ -66,9 +66,10 @@ pub struct Options {
     /// Over UDP: so many receivers
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub receivers: u32,
-    /// Over UDP: how the next receiver differs from the one before
-    #[arg(long, value_enum, default_value_t = Spread::Addresses)]
-    pub spread: Spread,
+    /// Over UDP: they lie on so many addresses, the first and those after it, and on the next port when these are used up
+    /// [default: each on an address of its own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub addresses: Option<u32>,
 }
 
 /// The ways to send.
@@ -88,15 +89,6 @@ impl By {
     fn is_udp(self) -> bool {
         matches!(self, By::Trains | By::Datagrams)
     }
-}
-
-/// Where the receivers of datagrams are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum Spread {
-    /// The next address, the same port
-    Addresses,
-    /// The same address, the next port
-    Ports,
 }
 
 /// What came of it.

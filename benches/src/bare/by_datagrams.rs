@@ -12,7 +12,7 @@ use socket2::{SockAddr, Socket};
 
 use super::stream::Stream;
 use super::visits::{Slot, Visits};
-use super::{By, Counts, Error, Options, Spread};
+use super::{By, Counts, Error, Options};
 
 /// A socket for each sender.
 ///
@@ -44,26 +44,21 @@ pub fn sockets(options: &Options, to: SocketAddr) -> Result<Vec<Socket>, Error> 
 /// There are not so many.
 pub fn receivers(options: &Options, number: u32) -> Result<Vec<SockAddr>, Error> {
     let first = options.to.expect("clap requires it");
+    let addresses = options.addresses.unwrap_or(options.receivers).max(1);
     let numbers = (number..options.receivers).step_by(options.senders as usize);
     let all: Option<Vec<SockAddr>> = numbers
-        .map(|number| Some(receiver(first, number, options.spread)?.into()))
+        .map(|number| Some(receiver(first, number, addresses)?.into()))
         .collect();
     all.ok_or(Error::Receivers(first))
 }
 
-fn receiver(first: SocketAddr, number: u32, spread: Spread) -> Option<SocketAddr> {
-    let (ip, port) = (first.ip(), first.port());
-    Some(match (spread, ip) {
-        (Spread::Ports, _) => (ip, port.checked_add(u16::try_from(number).ok()?)?).into(),
-        (Spread::Addresses, IpAddr::V4(ip)) => {
-            let ip = u32::from(ip).checked_add(number)?;
-            (Ipv4Addr::from(ip), port).into()
-        }
-        (Spread::Addresses, IpAddr::V6(ip)) => {
-            let ip = u128::from(ip).checked_add(number.into())?;
-            (Ipv6Addr::from(ip), port).into()
-        }
-    })
+fn receiver(first: SocketAddr, number: u32, addresses: u32) -> Option<SocketAddr> {
+    let (step, port_step) = (number % addresses, u16::try_from(number / addresses).ok()?);
+    let ip: IpAddr = match first.ip() {
+        IpAddr::V4(ip) => Ipv4Addr::from(u32::from(ip).checked_add(step)?).into(),
+        IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip).checked_add(step.into())?).into(),
+    };
+    Some((ip, first.port().checked_add(port_step)?).into())
 }
 
 /// Sends until `stop` is set.
