@@ -32,7 +32,7 @@ impl Sends<'_> {
         hot.next_visit = train_after(hot.next_visit, tuning.train, self.now);
         let start = hot.run;
         let bounds = Bounds {
-            end: pinned.guard.tail(),
+            end: pinned.due_end(self.now),
             bytes_max: self.visit_bytes_max,
             published_until: hot.published_until(self.now),
         };
@@ -81,10 +81,6 @@ pub(crate) fn couple_burst<'d>(
     let size = Size {
         packets_max: u32::from(allowed).min(SEGMENTS_MAX),
         segment_max: if place.segments { lane.segment_max } else { 0 },
-    };
-    let bounds = Bounds {
-        published_until: bounds.published_until.or(Some(now)),
-        ..bounds
     };
     let coupled = couple_equal(guard, bounds, size, &mut hot.run, draft);
     if coupled.packets > 0 {

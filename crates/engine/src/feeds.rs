@@ -4,6 +4,7 @@
 //! is a translation of the cursor (DESIGN §6.12). It lives as long as somebody here reads it. Which form of a packet TCP
 //! viewers get is decided here, once per packet and shard: stripped where the padding is above 5 % (DESIGN §5).
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use slab::Slab;
 
 use crate::stations::Tuning;
 use crate::trail::LogId;
+use crate::train::due_at;
 
 #[derive(Debug, Default)]
 pub(crate) struct Feeds {
@@ -25,6 +27,8 @@ pub(crate) struct Feeds {
 
 #[derive(Debug)]
 pub(crate) struct Feed {
+    /// All packets before this one are due as datagrams: what [`Pinned::due_end`] came to last.
+    due_end: Cell<u64>,
     /// Tells it from those that had its place before.
     number: u32,
     station: u32,
@@ -64,9 +68,24 @@ pub(crate) struct Pinned<'e> {
     pub(crate) number: u32,
     pub(crate) station: u32,
     pub(crate) form: Form,
+    due_end: &'e Cell<u64>,
 }
 
 impl Pinned<'_> {
+    /// First packet that is not due as a datagram at `now`, the time of this turn. Each packet is looked at until it is due, and
+    /// not by every viewer again.
+    #[inline]
+    pub(crate) fn due_end(&self, now: Instant) -> u64 {
+        let mut end = self.due_end.get().max(self.guard.head());
+        while end < self.guard.tail()
+            && (self.guard.packet(end)).is_some_and(|packet| due_at(&packet) <= now)
+        {
+            end += 1;
+        }
+        self.due_end.set(end);
+        end
+    }
+
     /// Names it, `feed` being its place.
     pub(crate) fn log(&self, feed: u32) -> LogId {
         LogId {
@@ -213,6 +232,7 @@ impl Feeds {
                 station: feed.station,
                 form: feed.form,
                 guard: feed.reader.pin(),
+                due_end: &feed.due_end,
             }));
         }
     }
@@ -232,6 +252,7 @@ impl Feeds {
 impl Feed {
     fn new(station: u32, epoch: &Arc<Epoch>, reader: Reader) -> Self {
         Self {
+            due_end: Cell::new(0),
             number: 0, // given when it gets its place
             station,
             epoch: Arc::clone(epoch),

@@ -305,6 +305,10 @@ impl Sends<'_> {
                 };
                 let fast_start = media.fast_start.as_ref();
                 let lane = &mut self.lanes[index as usize];
+                let bounds = Bounds {
+                    end: bounds.end.min(pinned.due_end(self.now)),
+                    ..bounds
+                };
                 let coupled =
                     couple_burst(&pinned.guard, bounds, place, hot, lane, fast_start, draft);
                 if coupled.packets > 0 {
