@@ -13,7 +13,7 @@ use funnel_uring::{
 };
 use harness::{
     SMALL, Shard, Told,
-    network::{in_own_network, ip},
+    network::{in_own_network, ip, wait_for_route},
     pattern,
 };
 
@@ -123,6 +123,8 @@ fn datagrams_leave_from_the_address_named() {
     in_own_network(|| {
         ip("address add fd77::2/128 dev lo nodad");
         ip("address add fd77::3/128 dev lo nodad");
+        wait_for_route("fd77::2");
+        wait_for_route("fd77::3");
         for family in [
             [
                 "127.0.0.1",

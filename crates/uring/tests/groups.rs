@@ -10,7 +10,7 @@ use std::{
 use funnel_uring::net::{GroupOptions, Interface, group_receiver, group_sender};
 use harness::{
     SMALL, Shard, Told,
-    network::{in_own_network, ip},
+    network::{in_own_network, ip, wait_for_route},
 };
 
 const GROUPS: [&str; 2] = ["239.192.1.2:1755", "[ff15::1755]:1755"];
@@ -20,10 +20,10 @@ fn two_wires() {
     for (wire, end, number) in [("first", "end1", 1), ("second", "end2", 2)] {
         ip(&format!("link add {wire} type veth peer name {end}"));
         ip(&format!("addr add 192.0.2.{number}/32 dev {wire}"));
-        // No router or neighbour is asked for, so the addresses are there at once.
         ip(&format!("addr add 2001:db8::{number}/128 dev {wire} nodad"));
         ip(&format!("link set {end} up"));
         ip(&format!("link set {wire} up"));
+        wait_for_route(&format!("2001:db8::{number}"));
     }
 }
 
@@ -122,6 +122,7 @@ fn a_source_specific_receiver_hears_its_source_only() {
         two_wires();
         ip("addr add 192.0.2.3/32 dev first");
         ip("addr add 2001:db8::3/128 dev first nodad");
+        wait_for_route("2001:db8::3");
         let first = interface("first");
         for group in ["232.1.2.3:1755", "[ff35::1755]:1755"] {
             let group: SocketAddr = group.parse().unwrap();

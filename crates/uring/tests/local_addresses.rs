@@ -13,7 +13,7 @@ use funnel_uring::{
 };
 use harness::{
     SMALL, Shard, Told,
-    network::{in_own_network, ip},
+    network::{in_own_network, ip, wait_for_route},
 };
 
 /// A shard that listens everywhere.
@@ -25,6 +25,7 @@ fn everywhere(all: IpAddr, config: RingConfig) -> Shard {
 fn each_connection_has_the_address_its_peer_called() {
     in_own_network(|| {
         ip("address add fd77::2/128 dev lo nodad");
+        wait_for_route("fd77::2");
         let families: [(IpAddr, [&str; 2]); 2] = [
             (Ipv4Addr::UNSPECIFIED.into(), ["127.0.0.1", "127.0.0.9"]),
             (Ipv6Addr::UNSPECIFIED.into(), ["::1", "fd77::2"]),

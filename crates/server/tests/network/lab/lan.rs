@@ -107,6 +107,12 @@ impl Host {
             IpAddr::V4(_) => format!("address add {address}/24 dev eth0"),
             IpAddr::V6(_) => format!("address add {address}/64 dev eth0 nodad"),
         });
+        // The kernel adds the way to an IPv6 address a little later.
+        wait_until("an address can be used", Duration::from_secs(10), || {
+            let family = if address.is_ipv4() { "-4" } else { "-6" };
+            let ways = self.ip(&format!("{family} route show table local {address}"));
+            !ways.trim().is_empty()
+        });
     }
 
     /// See [`Namespace::sysctl`].
