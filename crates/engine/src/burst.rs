@@ -13,7 +13,7 @@ use crate::pacing::FastStart;
 use crate::sends::{Datagrams, Draft, Sends, train_after};
 use crate::stations::Tuning;
 use crate::trail::{LogId, Mark};
-use crate::train::{Bounds, Coupled, due_at, step, write_head};
+use crate::train::{Bounds, Coupled, due_at, step, take_head};
 use crate::udp::Lane;
 use crate::viewer::{Flight, Hot, Run, SteadyTrain};
 
@@ -147,11 +147,8 @@ fn couple_equal<'d>(
                 coupled.more = true;
                 break;
             }
-            let (head, rest) =
-                std::mem::take(&mut draft.arena).split_at_mut(Framing::HEAD_BYTES_MAX);
-            draft.arena = rest;
-            let head_bytes = write_head(run, body.len(), head);
-            let bytes = head_bytes + body.len();
+            let head = take_head(&mut draft.arena, run, body.len());
+            let bytes = head.len() + body.len();
             if coupled.packets >= size.packets_max
                 || coupled.bytes as u64 >= bounds.bytes_max
                 || coupled.bytes + bytes > TRAIN_BYTES_MAX && coupled.packets > 0
@@ -160,8 +157,7 @@ fn couple_equal<'d>(
                 coupled.more = true;
                 break;
             }
-            let head: &'d [u8] = head;
-            draft.pieces.push(&head[..head_bytes]);
+            draft.pieces.push(head);
             draft.pieces.push(body);
             coupled.bytes += bytes;
             coupled.packets += 1;
@@ -190,12 +186,8 @@ pub(crate) fn couple_again<'d>(
         };
         let (body, after) = step(&packet, Form::Full, run);
         if run.sequence == sequence && !body.is_empty() {
-            let heads = std::mem::take(&mut draft.arena);
-            let (head, rest) = heads.split_at_mut(Framing::HEAD_BYTES_MAX);
-            draft.arena = rest;
-            let head_bytes = write_head(&run, body.len(), head);
-            let head: &'d [u8] = head;
-            draft.pieces.push(&head[..head_bytes]);
+            let head = take_head(&mut draft.arena, &run, body.len());
+            draft.pieces.push(head);
             draft.pieces.push(body);
             return true;
         }

@@ -12,6 +12,7 @@ use slab::Slab;
 
 use crate::admission::Admission;
 use crate::control::{self, Taken};
+use crate::errno::{EAGAIN, ECONNRESET, EPIPE};
 use crate::feeds::Feeds;
 use crate::outgoing::Buffers;
 use crate::report::{Counters, Reason, Report, ViewerStats};
@@ -546,8 +547,3 @@ fn patience(viewer: &Viewer, stations: &[Station]) -> Duration {
 const VIEWERS_AT_START: usize = 1024;
 /// How long a player that has nothing open may take nothing of what it is sent.
 const UNSENT_MAX: Duration = Duration::from_secs(10);
-
-// Linux errno values (asm-generic/errno.h); the engine is told results, it makes no system calls.
-const EAGAIN: i32 = 11;
-const EPIPE: i32 = 32;
-const ECONNRESET: i32 = 104;

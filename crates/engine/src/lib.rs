@@ -18,6 +18,7 @@ mod admission;
 mod burst;
 mod control;
 mod engine;
+mod errno;
 mod feeds;
 mod groups;
 mod media;

@@ -67,13 +67,10 @@ pub(crate) fn couple<'d>(
         }
         let (body, after) = step(&packet, form, *run);
         if !body.is_empty() {
-            let (head, rest) = std::mem::take(heads).split_at_mut(Framing::HEAD_BYTES_MAX);
-            *heads = rest;
-            let size = write_head(run, body.len(), head);
-            let head: &'d [u8] = head;
-            pieces.push(&head[..size]);
+            let head = take_head(heads, run, body.len());
+            pieces.push(head);
             pieces.push(body);
-            coupled.bytes += size + body.len();
+            coupled.bytes += head.len() + body.len();
             coupled.packets += 1;
         }
         *run = after;
@@ -104,9 +101,18 @@ pub(crate) fn due_at(packet: &Packet<'_>) -> Instant {
     packet.published_at() + Duration::from_millis(packet.due_ms().saturating_sub(packet.send_ms()))
 }
 
+/// Writes the head of the packet at `run` to the front of the arena and splits it off, with the room of the longest.
+#[inline]
+pub(crate) fn take_head<'d>(arena: &mut &'d mut [u8], run: &Run, body_bytes: usize) -> &'d [u8] {
+    let (head, rest) = std::mem::take(arena).split_at_mut(Framing::HEAD_BYTES_MAX);
+    *arena = rest;
+    let size = write_head(run, body_bytes, head);
+    &head[..size]
+}
+
 /// Writes the head of the packet at `run` and returns its size.
 #[inline]
-pub(crate) fn write_head(run: &Run, body_bytes: usize, out: &mut [u8]) -> usize {
+fn write_head(run: &Run, body_bytes: usize, out: &mut [u8]) -> usize {
     let Ok(out) = out.try_into() else { return 0 };
     // Players see the low 32 bits of a live packet's number (protocol page §3.1).
     run.framing

@@ -11,6 +11,7 @@ use arrayvec::ArrayVec;
 use funnel_session::server::{Play, Transport};
 
 use crate::engine::{Action, Engine};
+use crate::errno::{EAGAIN, EINVAL, EIO, EMSGSIZE, ENOBUFS, EOPNOTSUPP};
 use crate::report::Report;
 use crate::resend::{Budget, RESENDS_WAITING_MAX};
 use crate::trail::{Piece, Trail};
@@ -309,11 +310,3 @@ fn take_back(
 const BURST_GAP: Duration = Duration::from_millis(5);
 /// After which the kernel is asked again that had no room: the same.
 const RETRY: Duration = Duration::from_millis(5);
-
-// Linux errno values (asm-generic/errno.h).
-const EIO: i32 = 5;
-const EAGAIN: i32 = 11;
-const EINVAL: i32 = 22;
-const EMSGSIZE: i32 = 90;
-const EOPNOTSUPP: i32 = 95;
-const ENOBUFS: i32 = 105;
