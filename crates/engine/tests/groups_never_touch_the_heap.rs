@@ -1,47 +1,12 @@
 //! A group on air: neither packets, nor parity, nor beacons touch the heap.
 
 mod group_desk;
+mod heap;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
 use group_desk::{Desk, announce, body, header, publish};
-
-thread_local! {
-    static OPERATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn count() {
-    let _ = OPERATIONS.try_with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: every call is passed on to the system allocator unchanged; counting touches only a thread-local integer.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-#[test]
-fn the_counter_counts() {
-    let before = OPERATIONS.get();
-    drop(std::hint::black_box(Box::new(5)));
-    assert_eq!(OPERATIONS.get() - before, 2);
-}
+use heap::OPERATIONS;
 
 #[test]
 fn packets_parity_and_beacons() {

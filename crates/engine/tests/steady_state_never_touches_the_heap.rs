@@ -2,9 +2,8 @@
 //! packets that are sent again and sends the kernel has no room for.
 
 mod common;
+mod heap;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -15,47 +14,7 @@ use funnel_session::client::Manner;
 use funnel_session::server::Session;
 use funnel_wire::codec::Writer;
 use funnel_wire::mms::{Pong, ViewerMessage};
-
-thread_local! {
-    static OPERATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn count() {
-    let _ = OPERATIONS.try_with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: every call is passed on to the system allocator unchanged; counting touches only a thread-local integer.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-#[test]
-fn the_counter_counts() {
-    let before = OPERATIONS.get();
-    drop(std::hint::black_box(Box::new(5)));
-    assert_eq!(OPERATIONS.get() - before, 2);
-}
+use heap::OPERATIONS;
 
 const VIEWERS: usize = 1000;
 
