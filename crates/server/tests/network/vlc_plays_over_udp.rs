@@ -5,7 +5,7 @@
 use crate::lab::lan::{Host, Lan};
 use crate::support::media::{self, GOOD};
 use crate::support::normalised;
-use crate::support::player::Vlc;
+use crate::support::player::{self, Vlc};
 use crate::support::server::{Server, Setup};
 use std::net::IpAddr;
 
@@ -84,17 +84,5 @@ fn vlc_plays_to_the_end() {
 fn plays_to_the_end(player: &Host, server: &Server, url: &str) {
     let vlc = Vlc::new(server.folder(), "play");
     let ran = player.within(|| vlc.run(40, &["-vv", url]));
-    assert!(!ran.timed_out(), "VLC does not end: {}", ran.report());
-    let log = ran.stderr;
-    for sign in [
-        "media file name/path accepted",
-        "streaming started",
-        "EOF reached",
-    ] {
-        assert!(log.contains(sign), "no '{sign}' in VLC's log:\n{log}");
-    }
-    let complaint = log
-        .lines()
-        .find(|line| line.contains("access_mms") && line.contains(" error"));
-    assert_eq!(complaint, None);
+    player::assert_vlc_came_to_the_end(&ran);
 }

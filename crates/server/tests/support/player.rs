@@ -46,6 +46,23 @@ pub fn run(seconds: u32, arguments: &[&str]) -> Ran {
     run_with(seconds, arguments, &[])
 }
 
+/// That VLC, with `-vv`, opened a channel over MMS without an error in its log, and came to the end of it.
+pub fn assert_vlc_came_to_the_end(ran: &Ran) {
+    assert!(!ran.timed_out(), "VLC does not end: {}", ran.report());
+    let log = &ran.stderr;
+    for sign in [
+        "media file name/path accepted",
+        "streaming started",
+        "EOF reached",
+    ] {
+        assert!(log.contains(sign), "no '{sign}' in VLC's log:\n{log}");
+    }
+    let complaint = log
+        .lines()
+        .find(|line| line.contains("access_mms") && line.contains(" error"));
+    assert_eq!(complaint, None);
+}
+
 /// As [`run`], with environment variables.
 pub fn run_with(seconds: u32, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     let mut command = limited(seconds, arguments);
