@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use funnel_channel::{Air, Channel, ChannelOptions, Entry, EpochSpec, LogConfig, Publisher, Start};
 use funnel_engine::{
-    Action, Admission, AdmissionLimits, Engine, EngineConfig, Key, Served, Tuning, UdpLimits,
+    Action, Admission, AdmissionLimits, Engine, EngineConfig, Found, Key, Served, Tuning, UdpLimits,
 };
 use funnel_session::server::Settings;
 
@@ -358,10 +358,10 @@ fn config(channels: Vec<Arc<Channel>>, plan: &Plan) -> EngineConfig {
         admission: Arc::new(Admission::new(AdmissionLimits::default())),
         lookup: Box::new(move |name| {
             let channel = channels.iter().find(|channel| channel.name() == name)?;
-            Some(Served {
+            Some(Found::Channel(Served {
                 channel: Arc::clone(channel),
                 tuning,
-            })
+            }))
         }),
         viewers_max: plan.viewers + 1,
         selections_max: 4,

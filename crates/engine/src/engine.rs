@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use funnel_session::server::{Input, Session, Settings};
+use funnel_session::server::{HandOver, Input, Order, Redirect, Session, Settings};
 use slab::Slab;
 
 use crate::admission::Admission;
@@ -48,10 +48,19 @@ pub struct EngineConfig {
 }
 
 /// Finds a channel by name.
-pub type Lookup = Box<dyn Fn(&str) -> Option<Served>>;
+pub type Lookup = Box<dyn Fn(&str) -> Option<Found>>;
+
+/// What stands under a channel's name.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// A channel of this server.
+    Channel(Served),
+    /// It is elsewhere.
+    Elsewhere(Arc<Redirect>),
+}
 
 /// What the owner has to do with a connection.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
     /// Tell [`Engine::writable`] when its socket takes bytes again.
     AwaitWritable(Key),
@@ -61,6 +70,17 @@ pub enum Action {
     Close(Key),
     /// Close it at once. The key is void.
     Abort(Key),
+    /// Somebody else goes on with it. The key is void.
+    HandOver(Key, HandOver),
+    /// Give this to [`Engine::order`] of another shard's engine.
+    Forward {
+        /// Which shard.
+        shard: u16,
+        /// Whom it is for.
+        connection: u32,
+        /// What is asked.
+        order: Order,
+    },
 }
 
 /// One core's viewers. See the crate's documentation for the contract.
@@ -88,7 +108,7 @@ pub struct Engine {
     pub(crate) counters: Counters,
     next_generation: u32,
     pub(crate) draining: bool,
-    /// The viewers over UDP by client id.
+    /// The viewers over UDP, and those that play over HTTP, by client id.
     pub(crate) clients: HashMap<u32, u32>,
     pub(crate) resend_budget: Budget,
     /// The kernel cuts trains into datagrams (UDP_SEGMENT), as far as is known.
@@ -162,15 +182,10 @@ impl Engine {
             errno if [-ECONNRESET, -EPIPE].contains(&errno) => Reason::PeerClosed,
             errno => Reason::Kernel(-errno),
         };
-        self.remove(
-            index,
-            reason,
-            if result == 0 {
-                Action::Close
-            } else {
-                Action::Abort
-            },
-        );
+        match result {
+            0 => self.remove(index, reason, Action::Close),
+            _ => self.remove(index, reason, Action::Abort),
+        }
     }
 
     /// The socket takes bytes again.
@@ -483,7 +498,12 @@ impl Engine {
         self.remove(index, reason, Action::Abort);
     }
 
-    fn remove(&mut self, index: u32, reason: Reason, action: fn(Key) -> Action) {
+    pub(crate) fn remove(
+        &mut self,
+        index: u32,
+        reason: Reason,
+        action: impl FnOnce(Key) -> Action,
+    ) {
         let Some(viewer) = self.viewers.get(index as usize) else {
             return;
         };
@@ -514,6 +534,7 @@ impl Engine {
         };
         self.leave_channel(index);
         self.drop_udp(index);
+        self.expect_no_orders(index);
         self.wheel.cancel(index);
         let mut viewer = self.viewers.remove(index as usize);
         viewer.control.clear(&mut self.buffers);

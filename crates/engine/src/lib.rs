@@ -23,6 +23,7 @@ mod feeds;
 mod groups;
 mod media;
 mod opening;
+mod orders;
 mod outgoing;
 mod pacing;
 mod place;
@@ -37,7 +38,7 @@ mod viewer;
 mod wheel;
 
 pub use admission::{Admission, AdmissionLimits, Permit};
-pub use engine::{Action, Engine, EngineConfig, Lookup};
+pub use engine::{Action, Engine, EngineConfig, Found, Lookup};
 pub use groups::{
     GroupCounters, GroupGuards, GroupPlan, GroupReport, GroupSend, GroupSends, GroupSpare, Groups,
 };

@@ -7,10 +7,10 @@ use funnel_channel::Start;
 use funnel_session::server::{Event, Input, Output, Play};
 use funnel_session::{HResult, Selection};
 
-use crate::engine::Engine;
+use crate::engine::{Action, Engine};
 use crate::outgoing::Way;
 use crate::pacing::FastStart;
-use crate::report::Report;
+use crate::report::{Reason, Report};
 use crate::stations::Tuning;
 use crate::viewer::{Flight, Media};
 
@@ -55,6 +55,12 @@ impl Engine {
             Event::Play(play) => self.on_play(index, &play, now),
             Event::Select(selection) => self.on_select(index, selection),
             Event::StopMedia => self.stop_media(index),
+            Event::HandOver(hand_over) => {
+                self.remove(index, Reason::HandedOver, |key| {
+                    Action::HandOver(key, hand_over)
+                });
+            }
+            Event::Order { connection, order } => self.pass_on(now, connection, order),
             Event::ClientLog(log) => {
                 let viewer = &self.viewers[index as usize];
                 let channel = viewer.open.as_ref().map(|open| {
@@ -95,6 +101,9 @@ impl Engine {
         viewer.media = Some(Box::new(Media::new(play.selection, fast_start)));
         station.served.channel.viewer_started();
         self.begin_datagrams(index, play, now);
+        if play.framing.is_http() {
+            self.expect_orders(index);
+        }
     }
 
     /// A stream switch while playing: the other log takes over at its next clean point (protocol page §5.15).

@@ -6,7 +6,7 @@ use std::time::Instant;
 use funnel_session::HResult;
 use funnel_session::server::{Input, OpenRequest};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Found};
 use crate::report::Report;
 use crate::stations::{Answer, Served, Station};
 use crate::viewer::{Open, Opening};
@@ -70,18 +70,15 @@ impl Engine {
             .names
             .iter()
             .find_map(|name| (self.config.lookup)(name));
-        let refusal = match &found {
-            _ if self.draining => Some(HResult::NS_E_NO_NEW_CONNECTIONS),
-            None => Some(HResult::NS_E_FILE_NOT_FOUND),
-            Some(_) => None,
-        };
-        let (Some(served), None) = (found, refusal) else {
-            return self.refuse(
-                index,
-                request.raw,
-                refusal.unwrap_or(HResult::NS_E_FILE_NOT_FOUND),
-                now,
-            );
+        let served = match found {
+            _ if self.draining => {
+                return self.refuse(index, request.raw, HResult::NS_E_NO_NEW_CONNECTIONS, now);
+            }
+            None => return self.refuse(index, request.raw, HResult::NS_E_FILE_NOT_FOUND, now),
+            Some(Found::Elsewhere(redirect)) => {
+                return self.feed(index, now, Input::Redirected(redirect));
+            }
+            Some(Found::Channel(served)) => served,
         };
         let until = now + served.tuning.open_wait;
         let station = self.station(served);

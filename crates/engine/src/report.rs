@@ -73,6 +73,8 @@ pub enum Report {
 pub enum Reason {
     /// In the protocol's way; the code the session gave.
     Closed(HResult),
+    /// It was no player's, and somebody else goes on with it.
+    HandedOver,
     /// The player closed the connection.
     PeerClosed,
     /// The player broke the protocol.

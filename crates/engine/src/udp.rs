@@ -157,10 +157,7 @@ impl Engine {
             if hot.flight == Flight::Datagram {
                 hot.flight = Flight::Resend; // of which none waits: the kernel's answer changes nothing
             }
-            let client = viewer.session.client_id();
-            if self.clients.get(&client) == Some(&index) {
-                self.clients.remove(&client);
-            }
+            self.expect_no_orders(index);
         }
     }
 

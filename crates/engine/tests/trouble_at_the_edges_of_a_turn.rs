@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use funnel_channel::{Air, Channel, ChannelOptions, EpochSpec, LogConfig, Start};
-use funnel_engine::{Admission, AdmissionLimits, Engine, EngineConfig, Served, Tuning, UdpLimits};
+use funnel_engine::{
+    Admission, AdmissionLimits, Engine, EngineConfig, Found, Served, Tuning, UdpLimits,
+};
 use funnel_session::server::Settings;
 
 use common::{Desk, sum};
@@ -130,7 +132,7 @@ fn a_play_lost_on_a_show_that_was_just_ending_is_made_again() {
     let config = EngineConfig {
         settings: Arc::new(Settings::default()),
         admission: Arc::new(Admission::new(AdmissionLimits::default())),
-        lookup: Box::new(move |_| Some(served.clone())),
+        lookup: Box::new(move |_| Some(Found::Channel(served.clone()))),
         viewers_max: 16,
         selections_max: 16,
         sends_max: 16,

@@ -214,6 +214,7 @@ impl Reporter {
             Reason::Lag(_) | Reason::PeerFault(_) | Reason::Kernel(_) | Reason::Unflushed => {
                 warn!(shard, %peer, channel, agent, packets, bytes, lag_ms_max, jumps, packets_skipped, "viewer closed: {why}");
             }
+            Reason::HandedOver => {}
             Reason::Closed(_) | Reason::PeerClosed => {
                 info!(shard, %peer, channel, agent, packets, bytes, lag_ms_max, jumps, packets_skipped, "viewer left: {why}");
             }
@@ -252,6 +253,7 @@ impl Reporter {
 fn why(reason: &Reason) -> String {
     match reason {
         Reason::Closed(hr) => format!("session ended ({hr})"),
+        Reason::HandedOver => "handed over".into(),
         Reason::PeerClosed => "the player closed the connection".into(),
         Reason::PeerFault(fault) => format!("the player broke the protocol ({fault})"),
         Reason::Lag(time) => format!("lag: it took nothing for {:.1} s", time.as_secs_f64()),

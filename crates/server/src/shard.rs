@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::bounded;
 use funnel_channel::Channel;
 use funnel_control::directory::Directory;
-use funnel_engine::{Action, Admission, Engine, EngineConfig, Key, Outgoing, UdpLimits};
+use funnel_engine::{Action, Admission, Engine, EngineConfig, Found, Key, Outgoing, UdpLimits};
 use funnel_session::server::Settings;
 use funnel_uring::net;
 use funnel_uring::{Batch, Completion, Doorbell, File, Ops, Ring, RingConfig, RingError, Target};
@@ -302,10 +302,8 @@ impl Worker {
             shards: u16::try_from(services.mailboxes.len()).unwrap_or(u16::MAX),
             udp: services.udp,
             lookup: Box::new(move |name| {
-                directory
-                    .directory
-                    .find(name)
-                    .map(|found| found.value.clone())
+                let found = directory.directory.find(name)?;
+                Some(Found::Channel(found.value.clone()))
             }),
         };
         let connections = Connections {
@@ -485,7 +483,10 @@ fn carry_out(engine: &mut Engine, sockets: &mut Sockets, ops: &mut Ops) {
         let (Action::AwaitWritable(key)
         | Action::Datagrams(key)
         | Action::Close(key)
-        | Action::Abort(key)) = action;
+        | Action::Abort(key)) = action
+        else {
+            continue;
+        };
         let index = key.index as usize;
         let Some(connection) = sockets.viewers.get(index).copied().flatten() else {
             continue;
@@ -501,6 +502,7 @@ fn carry_out(engine: &mut Engine, sockets: &mut Sockets, ops: &mut Ops) {
                 ops.abort(connection.file);
                 sockets.viewers[index] = None;
             }
+            Action::HandOver(..) | Action::Forward { .. } => {}
         }
     }
 }

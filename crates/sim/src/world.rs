@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use funnel_engine::{
-    Action, Admission, AdmissionLimits, Datagrams, Engine, EngineConfig, Key, Report, Served,
-    Tuning, UdpLimits,
+    Action, Admission, AdmissionLimits, Datagrams, Engine, EngineConfig, Found, Key, Report,
+    Served, Tuning, UdpLimits,
 };
 use funnel_session::server::Settings;
 
@@ -169,10 +169,8 @@ impl World {
                 settings: Arc::new(Settings::default()),
                 admission: Arc::clone(&admission),
                 lookup: Box::new(move |name| {
-                    served
-                        .iter()
-                        .find(|served| served.channel.name() == name)
-                        .cloned()
+                    let found = served.iter().find(|served| served.channel.name() == name);
+                    found.cloned().map(Found::Channel)
                 }),
                 viewers_max: config.viewers_max,
                 selections_max: 16,
@@ -410,7 +408,11 @@ impl World {
             let (Action::AwaitWritable(key)
             | Action::Datagrams(key)
             | Action::Close(key)
-            | Action::Abort(key)) = action;
+            | Action::Abort(key)) = action
+            else {
+                self.fault(format!("{action:?}, though nobody speaks HTTP"));
+                continue;
+            };
             let place = self.places.get(key.index as usize).copied().flatten();
             let Some(id) = place.filter(|id| self.players[*id].key == Some(key)) else {
                 self.fault(format!("{action:?} for nobody"));
@@ -421,7 +423,7 @@ impl World {
                     self.players[id].link.awaits_writable = true;
                     self.look_writable(id);
                 }
-                Action::Datagrams(_) => {}
+                Action::Datagrams(_) | Action::HandOver(..) | Action::Forward { .. } => {}
                 Action::Close(_) | Action::Abort(_) => {
                     // The key stays with the player: completions under way still carry it, and must find nobody.
                     self.places[key.index as usize] = None;

@@ -470,7 +470,10 @@ impl Connection {
                         Transport::Tcp => None,
                     };
                 }
-                Event::Select(_) | Event::ClientLog(_) => {}
+                Event::HandOver(_)
+                | Event::Order { .. }
+                | Event::Select(_)
+                | Event::ClientLog(_) => {}
             }
         }
         self.mms = Some(session);

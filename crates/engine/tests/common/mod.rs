@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use funnel_channel::Start;
 use funnel_engine::{
-    Action, Admission, AdmissionLimits, Engine, EngineConfig, Key, Served, Tuning, UdpLimits,
+    Action, Admission, AdmissionLimits, Engine, EngineConfig, Found, Key, Served, Tuning, UdpLimits,
 };
 use funnel_session::client::Manner;
 use funnel_session::server::Settings;
@@ -43,7 +43,7 @@ impl Desk {
         let config = EngineConfig {
             settings: Arc::new(Settings::default()),
             admission: Arc::new(Admission::new(AdmissionLimits::default())),
-            lookup: Box::new(move |_| Some(served.clone())),
+            lookup: Box::new(move |_| Some(Found::Channel(served.clone()))),
             viewers_max: 2048,
             selections_max: 16,
             sends_max: 1024,
@@ -133,6 +133,7 @@ impl Desk {
             match action {
                 Action::AwaitWritable(key) => self.engine.writable(self.now, key),
                 Action::Datagrams(_) => {}
+                Action::HandOver(..) | Action::Forward { .. } => panic!("{action:?}"),
                 Action::Close(key) | Action::Abort(key) => {
                     self.players[key.index as usize].server_closed_at = Some(self.now);
                 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use funnel_channel::Start;
 use funnel_engine::{
-    Action, Admission, AdmissionLimits, Datagrams, Engine, EngineConfig, Key, Outgoing, Report,
-    Served, Tuning, UdpLimits,
+    Action, Admission, AdmissionLimits, Datagrams, Engine, EngineConfig, Found, Key, Outgoing,
+    Report, Served, Tuning, UdpLimits,
 };
 use funnel_session::server::{Session, Settings};
 use funnel_sim::{Cue, Reel, Schedule, Source};
@@ -82,7 +82,7 @@ impl Rig {
         let config = EngineConfig {
             settings: Arc::new(settings),
             admission: Arc::new(Admission::new(AdmissionLimits::default())),
-            lookup: Box::new(move |_| Some(served.clone())),
+            lookup: Box::new(move |_| Some(Found::Channel(served.clone()))),
             viewers_max: 2048,
             selections_max: 16,
             sends_max: 1024,

@@ -9,6 +9,7 @@
 
 mod answers;
 mod datagrams;
+mod door;
 mod ends;
 mod fragments;
 mod framing;
@@ -28,6 +29,7 @@ use funnel_wire::mms::{ClientLog, HResult};
 
 pub use funnel_wire::mms::{ResendRequest, Transport};
 
+pub use door::{Desk, HandOver, Order, Redirect};
 pub use framing::Framing;
 pub use player::Player;
 pub use refusal::{Fault, SessionError};
@@ -83,6 +85,10 @@ pub enum Input<'a> {
     Received(&'a [u8]),
     /// The answer to [`Event::Open`]. Until it comes the session keeps the player waiting; later requests are deferred.
     Opened(Result<Opened, HResult>),
+    /// The answer to [`Event::Open`]: the channel is elsewhere.
+    Redirected(Arc<Redirect>),
+    /// The player asked this on another of its connections ([`Event::Order`]).
+    Order(Order),
     /// Everything to the end of the source was handed to the transport: say so with EndOfStream hr 0, then close.
     MediaDrained,
     /// The source is gone for good.
@@ -158,6 +164,15 @@ pub enum Event {
     Select(Selection),
     /// Drop queued media now; a packet that was cut is finished first. Nothing with the old framing may follow.
     StopMedia,
+    /// The connection is none of ours from here on: nothing follows. Whoever goes on with it gets the bytes.
+    HandOver(HandOver),
+    /// Give [`Input::Order`] to the session with this [`Session::client_id`], if it is still there.
+    Order {
+        /// Whose.
+        connection: u32,
+        /// What.
+        order: Order,
+    },
     /// A player's report for the log.
     ClientLog(Box<ClientLog>),
     /// Close the connection when everything sent so far is flushed. The reason is for the access log; nothing follows.

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use funnel_asf::Selection;
 use funnel_wire::codec::Reader;
 use funnel_wire::mms::{
-    ASF_PACKET_BYTES_MAX, Frame, Framer, HResult, Incarnation, Mid, ReportOpenFile, Traffic,
-    ViewerMessage, attributes,
+    ASF_PACKET_BYTES_MAX, Frame, Framer, HResult, Incarnation, Mid, ReportOpenFile, ReportRedirect,
+    Traffic, ViewerMessage, attributes,
 };
 
 use super::datagrams::{Allowance, Udp};
@@ -27,7 +27,7 @@ use super::order::{Stage, Verdict, verdict};
 use super::outbox::Outbox;
 use super::player::Player;
 use super::refusal::{self, Refusal, SessionError};
-use super::{Input, Opened, Output, Settings, Timer};
+use super::{Input, Opened, Output, Redirect, Settings, Timer};
 
 /// One player's session. See the module for the contract.
 ///
@@ -156,6 +156,8 @@ impl Session {
         match input {
             Input::Received(bytes) => return self.on_received(now, bytes),
             Input::Opened(answer) => return self.on_opened(now, answer),
+            Input::Redirected(redirect) => self.on_redirected(now, &redirect),
+            Input::Order(_) => {} // players over MMS say everything on their one connection
             Input::MediaDrained => self.on_media_drained(now),
             Input::SourceLost(hr) | Input::Kick(hr) => self.end(now, Refusal::Channel(hr)),
             Input::HeaderChanged(content) => self.on_header_changed(now, content),
@@ -407,6 +409,27 @@ impl Session {
                 };
             }
         }
+        self.serve_deferred(now)
+    }
+
+    /// §5.10: another address instead of the channel; the player goes there and closes.
+    fn on_redirected(&mut self, now: Instant, redirect: &Redirect) {
+        if !matches!(self.state, State::Opening { .. }) {
+            return;
+        }
+        self.outbox.message(ReportRedirect {
+            hr: HResult::S_OK,
+            redirect_type: TO_ANOTHER_URL,
+            location: redirect.mms.clone(),
+        });
+        self.deferred.clear();
+        self.state = State::Refused {
+            refusal: Refusal::Channel(HResult::NS_E_FILE_NOT_FOUND),
+            close_at: now + REFUSED_LINGER,
+        };
+    }
+
+    fn serve_deferred(&mut self, now: Instant) -> Result<(), SessionError> {
         for request in std::mem::take(&mut self.deferred) {
             self.on_message(now, request.mid, Reader::new(&request.body, 8))?;
         }
@@ -457,3 +480,6 @@ const DEFERRED_MAX: usize = 16;
 const DEFERRED_BYTES_MAX: usize = 16 * 1024;
 /// Outputs queued by one input; a pipelining player causes about a dozen.
 const OUTPUTS_MAX: usize = 32;
+
+/// `RedirectType` of ReportRedirect (§5.10).
+const TO_ANOTHER_URL: u16 = 1;
