@@ -27,6 +27,7 @@ mod feed;
 mod file;
 mod grace;
 mod inspect;
+mod intake;
 mod lines;
 mod pace;
 mod probe;

@@ -13,12 +13,7 @@ use funnel_channel::Channel;
 use tokio::sync::watch;
 use tracing::error;
 
-use crate::{
-    command::{self, Patience},
-    feed::Feed,
-    file, probe,
-    wants::Wants,
-};
+use crate::{command, feed::Feed, file, intake::Patience, probe, wants::Wants};
 
 /// A channel and what feeds it.
 #[derive(Clone, Debug)]
