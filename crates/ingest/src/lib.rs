@@ -33,7 +33,9 @@ mod pace;
 mod probe;
 mod runtime;
 mod spread;
+mod visitor;
 mod wants;
 
 pub use crate::inspect::{InspectError, Inspection, inspect, inspect_bytes};
 pub use crate::runtime::{Ingest, IngestError, Source, SourceSpec, Timing, spawn, spawn_timed};
+pub use crate::visitor::{Stream, Visitor};
