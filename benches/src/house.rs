@@ -11,7 +11,7 @@ use funnel_channel::{Air, Channel, ChannelOptions, Entry, EpochSpec, LogConfig, 
 use funnel_engine::{
     Action, Admission, AdmissionLimits, Engine, EngineConfig, Found, Key, Served, Tuning, UdpLimits,
 };
-use funnel_session::server::Settings;
+use funnel_session::server::{Framing, Settings};
 
 use crate::{media, player};
 
@@ -118,7 +118,9 @@ impl House {
             published: 0,
             arena: vec![
                 0;
-                ARENA_BYTES_MIN.max(plan.viewers * plan.train_packets * 16 + (128 << 10))
+                ARENA_BYTES_MIN.max(
+                    plan.viewers * plan.train_packets * Framing::HEAD_BYTES_MAX + (128 << 10)
+                )
             ]
             .into(),
             results: Vec::with_capacity(plan.viewers + 1),

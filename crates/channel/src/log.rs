@@ -382,6 +382,13 @@ impl<'a> Packet<'a> {
         unsafe { self.segment.body(span) }
     }
 
+    /// `before` and `body` as one piece when they lie side by side in the log, as the full forms of packets without twins do.
+    /// `body` is a form of this packet, `before` whatever came before it.
+    #[inline]
+    pub fn joined(&self, before: &'a [u8], body: &'a [u8]) -> Option<&'a [u8]> {
+        self.segment.joined(before, body)
+    }
+
     /// Number in the log.
     #[inline]
     pub fn seq(&self) -> u64 {

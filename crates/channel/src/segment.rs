@@ -121,6 +121,20 @@ impl Segment {
         // SAFETY: `write` filled exactly this range before the slot was published, and nobody writes it while it is pinned.
         unsafe { slice::from_raw_parts(self.arena.add(span.offset as usize), span.size as usize) }
     }
+
+    /// Two slices of the arena as one, if the second begins where the first ends.
+    #[inline]
+    pub(crate) fn joined<'a>(&'a self, first: &'a [u8], second: &'a [u8]) -> Option<&'a [u8]> {
+        let size = first.len() + second.len();
+        let offset = first.as_ptr().addr().checked_sub(self.arena.addr())?;
+        let within = offset < self.arena_bytes && size <= self.arena_bytes - offset;
+        if !within || first.as_ptr_range().end != second.as_ptr() {
+            return None;
+        }
+        // SAFETY: each byte of the range is one of `first` or `second`, which are initialised and stay as they are for `'a`; the
+        // range lies within the arena, which lives as long as `self`.
+        Some(unsafe { slice::from_raw_parts(self.arena.add(offset), size) })
+    }
 }
 
 impl Drop for Segment {

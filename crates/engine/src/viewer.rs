@@ -203,7 +203,7 @@ pub(crate) struct SteadyTrain {
 
 impl SteadyTrain {
     pub(crate) fn new(span: u64, form: Form, coupled: &Coupled) -> Self {
-        // At most PIECES_MAX / 2 packets of 64 KiB; and a log has far fewer slots than 2³².
+        // At most PACKETS_MAX packets of 64 KiB; and a log has far fewer slots than 2³².
         Self {
             packets: coupled.packets as u16,
             form,
