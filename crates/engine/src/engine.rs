@@ -20,7 +20,7 @@ use crate::resend::Budget;
 use crate::sends::{Guards, Sends, Spare};
 use crate::stations::{Served, Station};
 use crate::udp::{Lane, UdpLimits};
-use crate::viewer::{Carriage, Flight, Hot, Key, Viewer};
+use crate::viewer::{Carriage, Exit, Flight, Hot, Key, Viewer};
 use crate::wheel::Wheel;
 
 /// What an engine is made with.
@@ -170,6 +170,14 @@ impl Engine {
     /// Bytes came from a player.
     pub fn received(&mut self, now: Instant, key: Key, bytes: &[u8]) {
         let Some(index) = self.find(key) else { return };
+        if let Some((Exit::HandOver(hand_over), _)) = &mut self.viewers[index as usize].closing {
+            // Still here for its last answers: whoever goes on with it hears this.
+            hand_over.received.extend_from_slice(bytes);
+            if hand_over.received.len() > HANDED_BYTES_MAX {
+                self.end_hoarder(index);
+            }
+            return;
+        }
         self.feed(index, now, Input::Received(bytes));
     }
 
@@ -406,15 +414,21 @@ impl Engine {
         }
         self.answer(index, now);
         self.attend_media(index, now);
-        let Some(viewer) = self.viewers.get(index as usize) else {
+        let Some(viewer) = self.viewers.get_mut(index as usize) else {
             return;
         };
         let hot = &self.hot[index as usize];
-        if let Some((hr, _)) = viewer
-            .closing
-            .filter(|_| !viewer.has_urgent() && hot.flight == Flight::None)
-        {
-            return self.remove(index, Reason::Closed(hr), Action::Close);
+        let flushed = !viewer.has_urgent() && hot.flight == Flight::None;
+        match viewer.closing.take_if(|_| flushed) {
+            None => {}
+            Some((Exit::Close(hr), _)) => {
+                return self.remove(index, Reason::Closed(hr), Action::Close);
+            }
+            Some((Exit::HandOver(hand_over), _)) => {
+                return self.remove(index, Reason::HandedOver, |key| {
+                    Action::HandOver(key, *hand_over)
+                });
+            }
         }
         if viewer.may_send(hot, now) {
             self.visits.push(index);
@@ -442,7 +456,8 @@ impl Engine {
             self.remove(index, Reason::Lag(stalled), Action::Abort);
             return false;
         }
-        if viewer.closing.is_some_and(|(_, until)| until <= now) {
+        let closing = viewer.closing.as_ref();
+        if closing.is_some_and(|(_, until)| *until <= now) {
             self.remove(index, Reason::Unflushed, Action::Abort);
             return false;
         }
@@ -566,5 +581,8 @@ fn patience(viewer: &Viewer, stations: &[Station]) -> Duration {
 
 /// Slots made before the first viewer comes; the table doubles from there.
 const VIEWERS_AT_START: usize = 1024;
+/// What may have been heard of a connection when it is handed over: a request's head, and what comes while answers before it
+/// are flushed.
+const HANDED_BYTES_MAX: usize = 256 << 10;
 /// How long a player that has nothing open may take nothing of what it is sent.
 const UNSENT_MAX: Duration = Duration::from_secs(10);

@@ -7,12 +7,12 @@ use funnel_channel::Start;
 use funnel_session::server::{Event, Input, Output, Play};
 use funnel_session::{HResult, Selection};
 
-use crate::engine::{Action, Engine};
+use crate::engine::Engine;
 use crate::outgoing::Way;
 use crate::pacing::FastStart;
-use crate::report::{Reason, Report};
+use crate::report::Report;
 use crate::stations::Tuning;
-use crate::viewer::{Flight, Media};
+use crate::viewer::{Exit, Flight, Media};
 
 impl Engine {
     /// Does what a viewer's session says until it is idle; `is_of_player`: because its player said something.
@@ -56,9 +56,8 @@ impl Engine {
             Event::Select(selection) => self.on_select(index, selection),
             Event::StopMedia => self.stop_media(index),
             Event::HandOver(hand_over) => {
-                self.remove(index, Reason::HandedOver, |key| {
-                    Action::HandOver(key, hand_over)
-                });
+                let exit = Exit::HandOver(Box::new(hand_over));
+                self.viewers[index as usize].closing = Some((exit, now + FLUSH_MAX));
             }
             Event::Order { connection, order } => self.pass_on(now, connection, order),
             Event::ClientLog(log) => {
@@ -79,7 +78,7 @@ impl Engine {
             }
             Event::Close(hr) => {
                 self.stop_media(index);
-                self.viewers[index as usize].closing = Some((hr, now + FLUSH_MAX));
+                self.viewers[index as usize].closing = Some((Exit::Close(hr), now + FLUSH_MAX));
             }
         }
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use funnel_channel::{Epoch, Form};
-use funnel_session::server::{Framing, Play, Session};
+use funnel_session::server::{Framing, HandOver, Play, Session};
 use funnel_session::{HResult, Selection};
 
 use crate::admission::Permit;
@@ -98,14 +98,21 @@ pub(crate) struct Viewer {
     pub(crate) opening: Option<Box<Opening>>,
     pub(crate) open: Option<Box<Open>>,
     pub(crate) media: Option<Box<Media>>,
-    /// The session is over: close when everything is flushed, or at this time.
-    pub(crate) closing: Option<(HResult, Instant)>,
+    /// The session is over: this follows when everything is flushed, or an abort at this time.
+    pub(crate) closing: Option<(Exit, Instant)>,
     /// What it got; bytes and packets are counted in [`Hot`].
     pub(crate) stats: ViewerStats,
 }
 
 // DESIGN: a viewer costs at most 4 KiB of resident memory, heap parts included.
 const _: () = assert!(size_of::<Viewer>() <= 1024);
+
+/// How a session ends.
+#[derive(Debug)]
+pub(crate) enum Exit {
+    Close(HResult),
+    HandOver(Box<HandOver>),
+}
 
 /// A channel a viewer waits for.
 #[derive(Debug)]
@@ -417,7 +424,7 @@ impl Viewer {
             .map(|_| hot.next_visit);
         let lag = self.blocked.and_then(|since| Some(since + lag_disconnect?));
         let opening = self.opening.as_ref().map(|opening| opening.until);
-        let closing = self.closing.map(|(_, until)| until);
+        let closing = self.closing.as_ref().map(|(_, until)| *until);
         let refused = self.udp.as_ref().and_then(|udp| udp.refused_until);
         [hot.session_wake, media, lag, opening, closing, refused]
             .into_iter()
