@@ -7,6 +7,7 @@
 //! * [`mms`]: MMS over TCP and UDP (MS-MMSP), described in `docs/protocol/mmsp.md`; section numbers there refer to that page.
 //! * [`msb`]: multicast datagrams (MS-MSB), described in `docs/protocol/msb-nsc.md`.
 //! * [`nsc`]: `.nsc` files, which announce such a multicast, on the same page.
+//! * [`wmsp`]: Windows Media over HTTP (MS-WMSP, MS-WMHTTP), described in `docs/protocol/wmsp.md`.
 #![forbid(unsafe_code)]
 
 #[macro_use]
@@ -16,3 +17,4 @@ pub mod codec;
 pub mod mms;
 pub mod msb;
 pub mod nsc;
+pub mod wmsp;
