@@ -7,11 +7,15 @@
 
 mod amount;
 mod channel;
+mod fallback;
 mod fault;
 mod multicast;
 mod read;
+mod remote;
 mod schema;
+mod source;
 mod text;
+mod tls;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -35,6 +39,8 @@ pub struct Config {
     pub server: Server,
     /// `[listen]`
     pub listen: Listen,
+    /// `[tls]`, if there is one: there is if `https` listens anywhere.
+    pub tls: Option<Tls>,
     /// `[channels.NAME]`, in the order of the file.
     pub channels: Vec<ChannelConfig>,
     /// `[multicast]`
@@ -59,6 +65,7 @@ impl Config {
         Self {
             server: Server::default(),
             listen: Listen::default(),
+            tls: None,
             channels: Vec::new(),
             multicast: Multicast::default(),
             limits: Limits::default(),
@@ -84,6 +91,10 @@ pub struct Listen {
     /// Addresses for MMS; at least one, no two equal (port 0, "any free port", may repeat). Media over UDP leaves from the same
     /// addresses and ports.
     pub mms: Vec<SocketAddr>,
+    /// Addresses for HTTP: players, encoders, browsers. None of them also in `mms` or `https`.
+    pub http: Vec<SocketAddr>,
+    /// Addresses for the same over TLS.
+    pub https: Vec<SocketAddr>,
     /// Players may ask for media over UDP.
     pub udp: bool,
     /// Largest IP packet the way to the players takes whole, bytes, 576–9000.
@@ -91,11 +102,13 @@ pub struct Listen {
 }
 
 impl Default for Listen {
-    /// Port 1755 (`docs/protocol/mmsp.md` §2.1) on every address of the machine.
+    /// Port 1755 (`docs/protocol/mmsp.md` §2.1) and port 8080 on every address of the machine.
     fn default() -> Self {
         let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
         Self {
             mms: any.map(|ip| SocketAddr::new(ip, MMS_PORT)).to_vec(),
+            http: any.map(|ip| SocketAddr::new(ip, HTTP_PORT)).to_vec(),
+            https: Vec::new(),
             udp: true,
             udp_mtu: 1500,
         }
@@ -104,6 +117,17 @@ impl Default for Listen {
 
 /// The port players use when a URL names none (`docs/protocol/mmsp.md` §2.1).
 pub const MMS_PORT: u16 = 1755;
+/// The usual port beside a web server on port 80, and of encoders (`docs/protocol/rollover.md` §1).
+pub const HTTP_PORT: u16 = 8080;
+
+/// `[tls]`: who this server is over HTTPS. Both files were readable at load.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tls {
+    /// The certificate and those between it and the authority, PEM, this server's first.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+}
 
 /// `[channels.NAME]`: one live channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,6 +143,8 @@ pub struct ChannelConfig {
     pub title: Option<String>,
     /// Shown by players in place of the source's own author.
     pub author: Option<String>,
+    /// What stands in while the source is away, in this order. No channel leads back to itself.
+    pub fallback: Vec<Fallback>,
     /// Sent to a multicast group as well.
     pub multicast: Option<ChannelMulticast>,
     /// See [`Defaults::train_ms`].
@@ -148,6 +174,7 @@ impl ChannelConfig {
             start: Start::Always,
             title: None,
             author: None,
+            fallback: Vec::new(),
             multicast: None,
             train_ms: defaults.train_ms,
             udp_burst_packets: defaults.udp_burst_packets,
@@ -181,6 +208,15 @@ pub enum SourceConfig {
         /// against the configuration file's folder; one without was found in PATH at load.
         run: Vec<String>,
     },
+    /// An encoder connects and sends.
+    Push(PushConfig),
+    /// Another server is played.
+    Pull(PullConfig),
+    /// There is none here: key `redirect` of the channel.
+    Elsewhere {
+        /// `mms://`, `mmst://`, `mmsu://` or `http://`.
+        url: String,
+    },
     /// Marked packets, made for load tests; there is nothing to see or hear.
     Probe {
         /// Rate of the ASF packets, bit/s, 8000–1000000000.
@@ -191,15 +227,51 @@ pub enum SourceConfig {
 }
 
 impl SourceConfig {
-    /// The value of the key `kind`: `demo`, `file`, `command` or `probe`.
+    /// The value of the key `kind`; `redirect` for a channel that is elsewhere.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Demo => "demo",
             Self::File { .. } => "file",
             Self::Command { .. } => "command",
+            Self::Push(_) => "push",
+            Self::Pull(_) => "pull",
+            Self::Elsewhere { .. } => "redirect",
             Self::Probe { .. } => "probe",
         }
     }
+}
+
+/// `kind = "push"`: who may send, and how.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct PushConfig {
+    /// Who may push; `None` = everybody. Never without `password_hash`.
+    pub user: Option<String>,
+    /// `$argon2id$…`, or `digest:` and the hex MD5 of `USER:funnel:PASSWORD`.
+    pub password_hash: Option<String>,
+    /// A second encoder takes over from the first, instead of being refused.
+    pub takeover: bool,
+    /// Plain ASF is taken here, too, from whoever connects.
+    pub tcp: Option<SocketAddr>,
+}
+
+/// `kind = "pull"`: what is played.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PullConfig {
+    /// `http://`, `https://`, `mmsh://`, `mms://`, `mmst://` or `mmsu://`.
+    pub url: String,
+    /// Only while somebody watches: the channel's `start` is then [`Start::FirstViewer`].
+    pub on_demand: bool,
+    /// Certificates to trust instead of the system's, PEM; was readable at load.
+    pub ca: Option<PathBuf>,
+}
+
+/// What stands in for a source that is away.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Fallback {
+    /// Another channel of this server, by its name.
+    Channel(String),
+    /// An ASF file, looped; was readable at load.
+    File(PathBuf),
 }
 
 /// `[channels.NAME.multicast]`: the group a channel is sent to (`docs/protocol/msb-nsc.md`).

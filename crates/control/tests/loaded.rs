@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use funnel_control::config::{
-    self, ChannelMulticast, Config, Defaults, Fault, Interface, Listen, Loaded, LogLevel,
-    SourceConfig, Start,
+    self, ChannelMulticast, Config, Defaults, Fallback, Fault, Interface, Listen, Loaded, LogLevel,
+    PullConfig, PushConfig, SourceConfig, Start,
 };
 
 fn load(text: &str) -> (tempfile::TempDir, Loaded) {
@@ -27,8 +27,13 @@ fn every_key_arrives() {
     let (folder, mut loaded) = load(
         r#"
         listen.mms = ["127.0.0.1:0", "127.0.0.1:0", "[::1]:1756"]
+        listen.http = []
+        listen.https = ["127.0.0.1:8443"]
         listen.udp = false
         listen.udp_mtu = 1400
+        [tls]
+        certificate = "film.wmv"
+        key = "film.wmv"
         [server]
         workers = 3
         public_host = "[2001:db8::7]"
@@ -58,6 +63,7 @@ fn every_key_arrives() {
         lag_disconnect_seconds = 64
         source_grace_seconds = 65
         open_wait_seconds = 6
+        fallback = ["DEMO", "film.wmv"]
         source = { kind = "file", path = "film.wmv", loop = false, speed = 4 }
         [channels."a.b ü".multicast]
         address = "[ff15::48:179]:30864"
@@ -81,6 +87,19 @@ fn every_key_arrives() {
         kind = "probe"
         bits_per_second = "2.5 Mb/s"
         packet_bytes = 1000
+        [channels.studio.source]
+        kind = "push"
+        user = "s"
+        password_hash = "$argon2id$v=19"
+        takeover = true
+        tcp = "[::1]:9000"
+        [channels.edge.source]
+        kind = "pull"
+        url = "mmst://origin/a"
+        on_demand = true
+        ca = "film.wmv"
+        [channels.gone]
+        redirect = "http://other:81/gone"
         "#,
     );
     let config = loaded.check(Vec::new()).expect("no faults");
@@ -93,6 +112,8 @@ fn every_key_arrives() {
         .to_vec();
     let listen = Listen {
         mms,
+        http: Vec::new(),
+        https: vec!["127.0.0.1:8443".parse().expect("an address")],
         udp: false,
         udp_mtu: 1400,
     };
@@ -114,8 +135,10 @@ fn every_key_arrives() {
     };
     assert_eq!(config.limits, limits);
 
-    let [film, demo, marks] = config.channels.as_slice() else {
-        panic!("three channels, not {:?}", config.channels)
+    let tls = config.tls.as_ref().expect("both files");
+    assert_eq!(tls.certificate, folder.path().join("film.wmv"));
+    let [film, demo, marks, studio, edge, gone] = config.channels.as_slice() else {
+        panic!("six channels, not {:?}", config.channels)
     };
     let path = folder.path().join("film.wmv");
     let expected = config::ChannelConfig {
@@ -128,6 +151,10 @@ fn every_key_arrives() {
         start: Start::FirstViewer,
         title: Some("T".to_owned()),
         author: Some("A".to_owned()),
+        fallback: vec![
+            Fallback::Channel("demo".to_owned()),
+            Fallback::File(folder.path().join("film.wmv")),
+        ],
         multicast: Some(ChannelMulticast {
             address: "[ff15::48:179]:30864".parse().expect("a group"),
             ttl: 15,
@@ -176,6 +203,22 @@ fn every_key_arrives() {
         packet_bytes: 1000,
     };
     assert_eq!(marks.source, probe);
+    let push = PushConfig {
+        user: Some("s".to_owned()),
+        password_hash: Some("$argon2id$v=19".to_owned()),
+        takeover: true,
+        tcp: Some("[::1]:9000".parse().expect("an address")),
+    };
+    assert_eq!(studio.source, SourceConfig::Push(push));
+    let pull = PullConfig {
+        url: "mmst://origin/a".to_owned(),
+        on_demand: true,
+        ca: Some(folder.path().join("film.wmv")),
+    };
+    assert_eq!(edge.source, SourceConfig::Pull(pull));
+    assert_eq!(edge.start, Start::FirstViewer);
+    let url = "http://other:81/gone".to_owned();
+    assert_eq!(gone.source, SourceConfig::Elsewhere { url });
 }
 
 #[test]

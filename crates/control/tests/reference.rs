@@ -41,8 +41,8 @@ fn what_is_switched_off_works_when_switched_on() {
         .expect("the examples have no faults");
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
 
-    let [demo, film, news, probe] = config.channels.as_slice() else {
-        panic!("four channels, not {:?}", config.channels)
+    let [demo, film, news, live, relay, elsewhere, probe] = config.channels.as_slice() else {
+        panic!("seven channels, not {:?}", config.channels)
     };
     assert_eq!(
         (demo.title.as_deref(), demo.author.as_deref()),
@@ -67,9 +67,10 @@ fn what_is_switched_off_works_when_switched_on() {
         ),
         ("Evening News", "ffmpeg", Some("-"))
     );
-    let SourceConfig::Probe { .. } = &probe.source else {
-        panic!("{:?}", probe.source)
-    };
+    let kinds = [live, relay, elsewhere, probe].map(|channel| channel.source.kind());
+    assert_eq!(kinds, ["push", "pull", "redirect", "probe"]);
+    assert_eq!(live.fallback.len(), 2);
+    assert!(config.tls.is_some());
     assert_eq!(
         config.server.public_host.as_deref(),
         Some("live.example.org")
@@ -94,6 +95,8 @@ fn defaults_of_keys_that_are_switched_off_are_the_programs() {
         "ttl =",
         "source_specific =",
         "span =",
+        "takeover =",
+        "on_demand =",
     ];
     let few = optional
         .iter()
@@ -107,12 +110,21 @@ fn defaults_of_keys_that_are_switched_off_are_the_programs() {
     };
     assert_eq!(film(&mut given), film(&mut absent));
     let probe = |loaded: &mut Loaded| {
-        loaded.check(Vec::new()).expect("no faults").channels[3]
+        loaded.check(Vec::new()).expect("no faults").channels[6]
             .source
             .clone()
     };
     assert_eq!(probe(&mut given).kind(), "probe");
     assert_eq!(probe(&mut given), probe(&mut absent));
+
+    let remote = |loaded: &mut Loaded| {
+        let channels = loaded.check(Vec::new()).expect("no faults").channels;
+        let SourceConfig::Pull(pull) = &channels[4].source else {
+            panic!("{:?}", channels[4].source)
+        };
+        (channels[3].source.clone(), pull.on_demand)
+    };
+    assert_eq!(remote(&mut given), remote(&mut absent));
 
     let group = |loaded: &mut Loaded| {
         loaded.check(Vec::new()).expect("no faults").channels[0]
@@ -206,7 +218,15 @@ fn load_switched_on(text: &str) -> (tempfile::TempDir, Loaded) {
         fs::write(&path, content).expect("a file");
         path
     };
-    file("media/film.wmv", "");
+    for name in [
+        "media/film.wmv",
+        "media/slate.wmv",
+        "origin.pem",
+        "server.pem",
+        "server.key",
+    ] {
+        file(name, "");
+    }
     fs::create_dir(folder.path().join("announcements")).expect("a folder");
     let program = file("bin/ffmpeg", "#!/bin/sh\n");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("our own file");

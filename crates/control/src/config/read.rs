@@ -12,8 +12,9 @@ use super::amount;
 use super::channel;
 use super::fault::Fault;
 use super::multicast;
-use super::schema::{DEFAULTS, LIMITS, LISTEN, LOG, MULTICAST, SERVER, TOP};
+use super::schema::{DEFAULTS, LIMITS, LISTEN, LOG, MULTICAST, SERVER, TLS, TOP};
 use super::text::Source;
+use super::tls;
 use super::walk::{Entry, Section, Unit, Walk, shortened};
 use super::{Config, Defaults, Limits, Listen, Log, LogLevel, Server};
 
@@ -52,6 +53,9 @@ fn one(walk: &mut Walk, document: &Document<String>) -> Config {
     if let Some(section) = table(walk, &top, LISTEN) {
         config.listen = listen(walk, &section);
     }
+    let section = table(walk, &top, TLS);
+    tls::check(walk, section.is_some(), &config.listen);
+    config.tls = section.and_then(|section| tls::tls(walk, &section));
     if let Some(section) = table(walk, &top, LIMITS) {
         config.limits = limits(walk, &section);
     }
@@ -109,12 +113,17 @@ fn public_host(walk: &mut Walk, section: &Section<'_>) -> Option<String> {
 }
 
 fn listen(walk: &mut Walk, section: &Section<'_>) -> Listen {
-    let mms = walk
-        .entry(section, "mms")
-        .and_then(|entry| addresses(walk, &entry));
     let base = Listen::default();
+    let mut places = BTreeMap::new();
+    let mut of = |key| {
+        let entry = walk.entry(section, key)?;
+        addresses(walk, &entry, &mut places)
+    };
+    let (mms, http, https) = (of("mms"), of("http"), of("https"));
     Listen {
         mms: mms.unwrap_or(base.mms),
+        http: http.unwrap_or(base.http),
+        https: https.unwrap_or(base.https),
         udp: walk.boolean(section, "udp").unwrap_or(base.udp),
         udp_mtu: walk
             .integer(section, "udp_mtu", 576..=9000, " bytes")
@@ -122,21 +131,22 @@ fn listen(walk: &mut Walk, section: &Section<'_>) -> Listen {
     }
 }
 
-fn addresses(walk: &mut Walk, entry: &Entry<'_>) -> Option<Vec<SocketAddr>> {
+/// A list of addresses, none of them twice in all of `[listen]`. Only MMS must have one.
+fn addresses(
+    walk: &mut Walk,
+    entry: &Entry<'_>,
+    places: &mut BTreeMap<SocketAddr, Range<usize>>,
+) -> Option<Vec<SocketAddr>> {
     const EXAMPLES: &str = "an address and a port: \"0.0.0.0:1755\" (every IPv4 address), \"[::]:1755\" (every IPv6 address), \"192.0.2.7:1755\"";
     let texts = walk.texts(entry)?;
-    if entry
-        .item
-        .as_array()
-        .is_some_and(toml_edit::Array::is_empty)
-    {
+    let list = entry.item.as_array();
+    if entry.path.ends_with(".mms") && list.is_some_and(toml_edit::Array::is_empty) {
         walk.add(
             entry
                 .fault("the list is empty, so no player could connect")
                 .help(EXAMPLES),
         );
     }
-    let mut places: BTreeMap<SocketAddr, Range<usize>> = BTreeMap::new();
     let mut addresses = Vec::new();
     for (text, span) in texts {
         let Ok(address) = text.parse::<SocketAddr>() else {
@@ -155,7 +165,7 @@ fn addresses(walk: &mut Walk, entry: &Entry<'_>) -> Option<Vec<SocketAddr>> {
             let fault = Fault::new(
                 entry.path.clone(),
                 Some(span),
-                format!("{address} is in the list twice"),
+                format!("{address} is listened on twice"),
             );
             walk.add(
                 fault

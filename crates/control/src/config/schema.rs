@@ -15,6 +15,7 @@ pub const TABLES: &[Table] = &[
     TOP,
     SERVER,
     LISTEN,
+    TLS,
     CHANNEL,
     SOURCE,
     CHANNEL_MULTICAST,
@@ -29,6 +30,7 @@ pub(super) const TOP: Table = Table {
     keys: &[
         "server",
         "listen",
+        "tls",
         "channels",
         "multicast",
         "defaults",
@@ -44,13 +46,20 @@ pub(super) const SERVER: Table = Table {
 
 pub(super) const LISTEN: Table = Table {
     path: "listen",
-    keys: &["mms", "udp", "udp_mtu"],
+    keys: &["mms", "http", "https", "udp", "udp_mtu"],
+};
+
+pub(super) const TLS: Table = Table {
+    path: "tls",
+    keys: &["certificate", "key"],
 };
 
 pub(super) const CHANNEL: Table = Table {
     path: "channels.NAME",
     keys: &[
         "source",
+        "redirect",
+        "fallback",
         "start",
         "title",
         "author",
@@ -74,6 +83,13 @@ pub(super) const SOURCE: Table = Table {
         "loop",
         "speed",
         "run",
+        "user",
+        "password_hash",
+        "takeover",
+        "tcp",
+        "url",
+        "on_demand",
+        "ca",
         "bits_per_second",
         "packet_bytes",
     ],
