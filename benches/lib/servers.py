@@ -86,7 +86,7 @@ class Funnel(Server):
         port = free_port()
         config = self.bench.folder / f"{self.name.replace(' ', '-')}.toml"
         config.write_text(f'[channels.probe]\nsource = {self.source}\ntrain_ms = {self.train_ms}\n{self.channel}\n\n'
-                          f'[listen]\nmms = ["127.0.0.1:{port}"]\n\n[server]\nworkers = {self.workers}\n')
+                          f'[listen]\nmms = ["127.0.0.1:{port}"]\nhttp = []\n\n[server]\nworkers = {self.workers}\n')
         self.url = f"mms://127.0.0.1:{port}/probe"
         server = self.run(self.bench.tools / "funnel", "serve", "--config", config, core=self.core)
         self.pid = server.pid

@@ -29,7 +29,7 @@ impl Funnel {
         // Within this machine, and for this server alone.
         let group = format!("239.255.{}.{}:{port}", port >> 8, port & 0xff);
         let text = format!(
-            "[listen]\nmms = [\"127.0.0.1:{port}\"]\n\n\
+            "[listen]\nmms = [\"127.0.0.1:{port}\"]\nhttp = []\n\n\
              [channels.probe]\n\
              source = {{ kind = \"probe\", bits_per_second = 300_000, packet_bytes = 1444 }}\n\n\
              [channels.probe.multicast]\n\

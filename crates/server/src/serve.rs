@@ -104,7 +104,7 @@ fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> 
         .channels
         .iter()
         .zip(&channels)
-        .map(|(channel, shared)| source_of(channel, shared))
+        .filter_map(|(channel, shared)| source_of(channel, shared).transpose())
         .collect::<Result<Vec<_>, _>>()?;
     let host = host(settings, &listeners.addresses);
     let port = startup::port_for_links(&listeners.addresses);
@@ -226,7 +226,10 @@ fn tuning_of(channel: &ChannelConfig) -> Tuning {
     }
 }
 
-fn source_of(channel: &ChannelConfig, shared: &Arc<Channel>) -> Result<SourceSpec, Failure> {
+fn source_of(
+    channel: &ChannelConfig,
+    shared: &Arc<Channel>,
+) -> Result<Option<SourceSpec>, Failure> {
     let source = match &channel.source {
         SourceConfig::Demo => Source::Demo {
             bytes: DEMO,
@@ -242,12 +245,16 @@ fn source_of(channel: &ChannelConfig, shared: &Arc<Channel>) -> Result<SourceSpe
             speed: *speed,
         },
         SourceConfig::Command { run } => Source::Command { run: run.clone() },
+        SourceConfig::Push(_) | SourceConfig::Pull(_) => {
+            return Err(Failure::Fault("push and pull are not wired".to_owned()));
+        }
+        SourceConfig::Elsewhere { .. } => return Ok(None),
         SourceConfig::Probe {
             bits_per_second,
             packet_bytes,
         } => Source::Probe(Probe::new(*bits_per_second, *packet_bytes).map_err(Failure::fault)?),
     };
-    Ok(SourceSpec {
+    Ok(Some(SourceSpec {
         channel: Arc::clone(shared),
         source,
         title: channel.title.clone(),
@@ -256,7 +263,7 @@ fn source_of(channel: &ChannelConfig, shared: &Arc<Channel>) -> Result<SourceSpe
         log_bytes_max: channel.log_bytes_max,
         source_grace: Duration::from_secs(channel.source_grace_seconds.into()),
         file_id: random_id(),
-    })
+    }))
 }
 
 /// std draws the keys of a hash map from the system's random numbers; enough for an id that only has to differ from run to run.

@@ -228,7 +228,10 @@ fn look_at(channel: &ChannelConfig, warnings: &mut Vec<String>) -> Result<Media,
     let (inspection, looped) = match &channel.source {
         SourceConfig::Demo => (inspect_bytes("the built-in demo", DEMO)?, true),
         SourceConfig::File { path, looped, .. } => (inspect(path)?, *looped),
-        SourceConfig::Command { .. } => return Ok(Media::default()),
+        SourceConfig::Command { .. }
+        | SourceConfig::Push(_)
+        | SourceConfig::Pull(_)
+        | SourceConfig::Elsewhere { .. } => return Ok(Media::default()),
         SourceConfig::Probe {
             bits_per_second,
             packet_bytes,

@@ -94,7 +94,7 @@ fn a_busy_port_is_said_in_one_sentence() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("funnel.toml");
     let text = format!(
-        "[listen]\nmms = [\"127.0.0.1:{port}\"]\n[channels.demo]\nsource = {{ kind = \"demo\" }}\n"
+        "[listen]\nmms = [\"127.0.0.1:{port}\"]\nhttp = []\n[channels.demo]\nsource = {{ kind = \"demo\" }}\n"
     );
     std::fs::write(&path, text).expect("the configuration is written");
     let ran = funnel(&["serve", "--config", &path.to_string_lossy()]);

@@ -15,6 +15,7 @@ pub struct Setup {
     folder: tempfile::TempDir,
     port: u16,
     listen: Vec<IpAddr>,
+    tls: Option<[PathBuf; 2]>,
     top: String,
     channels: String,
 }
@@ -31,6 +32,7 @@ impl Setup {
             folder,
             port: free_port(),
             listen: vec![Ipv4Addr::LOCALHOST.into()],
+            tls: None,
             top: String::new(),
             channels: String::new(),
         }
@@ -49,6 +51,12 @@ impl Setup {
     /// Listens on these addresses instead of `127.0.0.1`, all on one port.
     pub fn listen_on(&mut self, addresses: &[IpAddr]) -> &mut Setup {
         self.listen = addresses.to_vec();
+        self
+    }
+
+    /// Listens for HTTPS, too, with this certificate and key.
+    pub fn https(&mut self, certificate: &Path, key: &Path) -> &mut Setup {
+        self.tls = Some([certificate.to_owned(), key.to_owned()]);
         self
     }
 
@@ -100,16 +108,22 @@ impl Setup {
 
     /// The configuration as it will be written.
     pub fn text(&self) -> String {
-        let listen = self
-            .listen
-            .iter()
-            .map(|address| SocketAddr::new(*address, self.port).to_string());
-        format!(
-            "[listen]\nmms = {:?}\n\n{}\n{}",
-            listen.collect::<Vec<_>>(),
-            self.top,
-            self.channels
-        )
+        let listen = |port: u16| -> Vec<String> {
+            let addresses = self.listen.iter();
+            addresses
+                .map(|address| SocketAddr::new(*address, port).to_string())
+                .collect()
+        };
+        let (mms, http) = (listen(self.port), listen(self.port + HTTP));
+        let mut text = format!("[listen]\nmms = {mms:?}\nhttp = {http:?}\n");
+        if let Some([certificate, key]) = &self.tls {
+            let https = listen(self.port + HTTPS);
+            let _ = writeln!(
+                text,
+                "https = {https:?}\n[tls]\ncertificate = {certificate:?}\nkey = {key:?}"
+            );
+        }
+        format!("{text}\n{}\n{}", self.top, self.channels)
     }
 
     /// Writes the configuration and returns its path.
@@ -191,6 +205,22 @@ impl Server {
             "{scheme}://{}/{channel}",
             SocketAddr::new(address, self.port())
         )
+    }
+
+    /// Where it listens for HTTP.
+    pub fn http_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address.ip(), self.port() + HTTP)
+    }
+
+    /// `http://` address of a channel, or of a page.
+    pub fn http_url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.http_address())
+    }
+
+    /// The same over TLS.
+    pub fn https_url(&self, path: &str) -> String {
+        let address = SocketAddr::new(self.address.ip(), self.port() + HTTPS);
+        format!("https://{address}/{path}")
     }
 
     /// Everything the server has printed so far.
@@ -334,17 +364,26 @@ pub fn open_to_all(folder: &Path) {
         .expect("permissions of a temporary folder");
 }
 
-/// A free TCP port below the range the kernel hands out, so that no outgoing connection takes it meanwhile.
+/// The first of [`PORTS`] free TCP ports below the range the kernel hands out, so that no outgoing connection takes one meanwhile.
 pub fn free_port() -> u16 {
-    let mut candidate = 20_000 + u16::try_from(std::process::id() % 10_000).expect("below 10,000");
+    let blocks = 12_000 / PORTS;
+    let own = std::process::id() % u32::from(blocks);
+    let mut block = u16::try_from(own).expect("below 12,000");
     loop {
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, candidate)).is_ok() {
-            return candidate;
+        let first = 20_000 + block * PORTS;
+        let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if (first..first + PORTS).all(is_free) {
+            return first;
         }
-        candidate = if candidate >= 31_990 {
-            20_000
-        } else {
-            candidate + 7
-        };
+        block = (block + 1) % blocks;
     }
 }
+
+/// How far HTTP is from the port of MMS.
+const HTTP: u16 = 1;
+/// How far HTTPS is.
+const HTTPS: u16 = 2;
+/// How far the port for raw pushes is.
+pub const PUSH: u16 = 3;
+/// Ports a server may use.
+const PORTS: u16 = 6;
