@@ -23,6 +23,7 @@ mod backoff;
 mod child;
 mod command;
 mod cutter;
+mod door;
 mod feed;
 mod file;
 mod grace;
@@ -30,12 +31,19 @@ mod inspect;
 mod intake;
 mod lines;
 mod pace;
+#[allow(dead_code, reason = "used by the receiver of pushes")]
+mod password;
 mod probe;
+#[allow(dead_code, reason = "used by the receiver of pushes")]
+mod push;
 mod runtime;
 mod spread;
 mod visitor;
 mod wants;
 
 pub use crate::inspect::{InspectError, Inspection, inspect, inspect_bytes};
-pub use crate::runtime::{Ingest, IngestError, Source, SourceSpec, Timing, spawn, spawn_timed};
+pub use crate::password::{Login, Password, PasswordError};
+pub use crate::runtime::{
+    Ingest, IngestError, PullOptions, PushOptions, Source, SourceSpec, Timing, spawn, spawn_timed,
+};
 pub use crate::visitor::{Stream, Visitor};

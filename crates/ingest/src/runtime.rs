@@ -2,18 +2,28 @@
 
 use std::{
     io,
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::{Arc, mpsc},
+    sync::{Arc, mpsc as sync_mpsc},
     thread,
     time::Duration,
 };
 
 use funnel_asf::Probe;
 use funnel_channel::Channel;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::error;
 
-use crate::{command, feed::Feed, file, intake::Patience, probe, wants::Wants};
+use crate::{
+    Visitor, command,
+    door::{self, Routes},
+    feed::Feed,
+    file,
+    intake::Patience,
+    password::Login,
+    probe, push,
+    wants::Wants,
+};
 
 /// A channel and what feeds it.
 #[derive(Clone, Debug)]
@@ -62,6 +72,30 @@ pub enum Source {
     },
     /// Marked packets for load tests, made here at their due times.
     Probe(Probe),
+    /// Whoever pushes to the channel's address, or to a TCP port of its own.
+    Push(PushOptions),
+    /// Another server, or an encoder that waits to be asked.
+    Pull(PullOptions),
+}
+
+/// Who may push, and where.
+#[derive(Clone, Debug, Default)]
+pub struct PushOptions {
+    /// The one who may; without, everybody.
+    pub login: Option<Login>,
+    /// A second encoder takes over; else it is refused while the first one sends.
+    pub takeover: bool,
+    /// Where raw ASF is taken without HTTP, and without a login.
+    pub tcp: Option<SocketAddr>,
+}
+
+/// Where a channel is fetched. With the channel's `Start::FirstViewer` only while somebody watches.
+#[derive(Clone, Debug)]
+pub struct PullOptions {
+    /// `http`, `https`, `mmsh`, `mms`, `mmst` or `mmsu`; may name user and password.
+    pub url: String,
+    /// PEM file with the certificates to trust, instead of the system's.
+    pub ca: Option<PathBuf>,
 }
 
 /// Why ingest cannot start.
@@ -74,12 +108,23 @@ pub enum IngestError {
     /// No io_uring, or no epoll beside it.
     #[error("cannot start the ingest ring: {0}")]
     Ring(#[source] io::Error),
+    /// An address for raw ASF is taken, or not ours.
+    #[error("channel `{channel}` cannot listen for encoders on {address}: {source}")]
+    Listen {
+        /// The channel's name.
+        channel: String,
+        /// As configured.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
 }
 
 /// The running ingest thread. Dropping it is the same as [`Ingest::stop`].
 #[derive(Debug)]
 pub struct Ingest {
     stop: watch::Sender<bool>,
+    door: mpsc::Sender<Visitor>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -116,8 +161,10 @@ pub fn spawn(specs: Vec<SourceSpec>) -> Result<Ingest, IngestError> {
 /// # Errors
 /// As [`spawn`].
 pub fn spawn_timed(specs: Vec<SourceSpec>, timing: Timing) -> Result<Ingest, IngestError> {
+    let listeners = specs.iter().map(listener).collect::<Result<Vec<_>, _>>()?;
     let (stop, stopping) = watch::channel(false);
-    let (ready, is_ready) = mpsc::sync_channel(1);
+    let (door, visitors) = mpsc::channel(VISITORS_MAX);
+    let (ready, is_ready) = sync_mpsc::sync_channel(1);
     let thread = thread::Builder::new()
         .name("funnel-ingest".into())
         .spawn(move || {
@@ -127,11 +174,13 @@ pub fn spawn_timed(specs: Vec<SourceSpec>, timing: Timing) -> Result<Ingest, Ing
                 Err(error) => return drop(ready.send(Err(error))),
             };
             drop(ready.send(Ok(())));
-            runtime.block_on(run(specs, timing, Stop(stopping)));
+            let sources = specs.into_iter().zip(listeners).collect();
+            runtime.block_on(run(sources, timing, visitors, Stop(stopping)));
         })
         .map_err(IngestError::Thread)?;
     let ingest = Ingest {
         stop,
+        door,
         thread: Some(thread),
     };
     match is_ready.recv() {
@@ -143,7 +192,35 @@ pub fn spawn_timed(specs: Vec<SourceSpec>, timing: Timing) -> Result<Ingest, Ing
     }
 }
 
+/// Connections that wait at the door.
+const VISITORS_MAX: usize = 256;
+
+/// The port for raw ASF, if the source has one: taken before anything runs.
+fn listener(spec: &SourceSpec) -> Result<Option<TcpListener>, IngestError> {
+    let Source::Push(PushOptions {
+        tcp: Some(address), ..
+    }) = spec.source
+    else {
+        return Ok(None);
+    };
+    let listen = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(Some(listener))
+    };
+    listen().map_err(|source| IngestError::Listen {
+        channel: spec.channel.name().to_owned(),
+        address,
+        source,
+    })
+}
+
 impl Ingest {
+    /// Where encoders are handed in: connections with the head of their request, for any channel. When it is full, more is refused.
+    pub fn door(&self) -> mpsc::Sender<Visitor> {
+        self.door.clone()
+    }
+
     /// Ends all sources: kills and reaps the children, ends the logs. Returns when the thread is gone, a few seconds at most.
     pub fn stop(self) {
         drop(self);
@@ -173,16 +250,29 @@ impl Stop {
     }
 }
 
-async fn run(specs: Vec<SourceSpec>, timing: Timing, stop: Stop) {
-    let tasks: Vec<_> = specs
-        .into_iter()
-        .map(|spec| {
-            (
-                spec.channel.name().to_owned(),
-                tokio_uring::spawn(run_source(spec, timing, stop.clone())),
-            )
-        })
-        .collect();
+/// A source and, if it has one, its port.
+type Listening = (SourceSpec, Option<TcpListener>);
+
+async fn run(
+    sources: Vec<Listening>,
+    timing: Timing,
+    visitors: mpsc::Receiver<Visitor>,
+    stop: Stop,
+) {
+    let mut routes = Routes::default();
+    let mut tasks = Vec::new();
+    for (spec, listener) in sources {
+        let channel = spec.channel.name().to_owned();
+        let (push, encoders) = mpsc::channel(push::VISITORS_MAX);
+        routes.add(
+            &channel,
+            matches!(spec.source, Source::Push(_)).then_some(push),
+        );
+        let entrance = push::Entrance { encoders, listener };
+        let task = run_source(spec, timing, entrance, stop.clone());
+        tasks.push((channel, tokio_uring::spawn(task)));
+    }
+    tokio_uring::spawn(door::run(visitors, routes, stop.clone()));
     for (channel, task) in tasks {
         if let Err(failure) = task.await {
             error!(channel, %failure, "a source's task broke; the channel is off until restart");
@@ -191,16 +281,22 @@ async fn run(specs: Vec<SourceSpec>, timing: Timing, stop: Stop) {
     stop.clone().stopped().await;
 }
 
-async fn run_source(spec: SourceSpec, timing: Timing, mut stop: Stop) {
+async fn run_source(spec: SourceSpec, timing: Timing, entrance: push::Entrance, mut stop: Stop) {
     let wants = Wants::of(&spec.channel, timing.idle);
     let feed = Feed::new(&spec);
+    let patience = Patience {
+        grace: spec.source_grace,
+        silence: timing.silence,
+    };
     match spec.source {
-        Source::Command { run } => {
-            let patience = Patience {
-                grace: spec.source_grace,
-                silence: timing.silence,
-            };
-            command::run(run, patience, feed, wants, stop).await
+        Source::Command { run } => command::run(run, patience, feed, wants, stop).await,
+        Source::Push(options) => push::run(options, patience, feed, entrance, stop).await,
+        Source::Pull(options) => {
+            error!(
+                channel = feed.channel().name(),
+                url = options.url,
+                "nothing is pulled yet"
+            );
         }
         Source::File {
             path,

@@ -6,12 +6,14 @@
 //! * [`server`]: one player's session on our side, today MMS over TCP and UDP.
 //! * [`client`]: our own player, for probing, recording and load tests.
 //! * [`multicast`]: our own receiver of a group that an `.nsc` file announces.
+//! * [`push`]: encoders that push to us, and our own encoder that pushes elsewhere.
 //! * [`url`]: what a player is given to play.
 #![forbid(unsafe_code)]
 
 pub mod client;
 mod load_test;
 pub mod multicast;
+pub mod push;
 pub mod server;
 pub mod url;
 
