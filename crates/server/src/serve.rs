@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use funnel_asf::Probe;
 use funnel_channel::{Channel, ChannelOptions};
-use funnel_control::config::{ChannelConfig, Config, SourceConfig, Start};
+use funnel_control::config::{ChannelConfig, Config, PushConfig, SourceConfig, Start};
 use funnel_control::directory::Directory;
 use funnel_control::startup::{self, AnnouncementFacts, ChannelFacts, Facts, Purpose};
 use funnel_engine::{Admission, AdmissionLimits, UdpLimits};
-use funnel_ingest::{Ingest, Source, SourceSpec};
+use funnel_ingest::{Ingest, Login, PullOptions, PushOptions, Source, SourceSpec};
 use funnel_session::LOAD_TEST_TOKEN;
 use funnel_uring::Caps;
 use funnel_uring::net::ListenOptions;
@@ -245,9 +245,11 @@ fn source_of(
             speed: *speed,
         },
         SourceConfig::Command { run } => Source::Command { run: run.clone() },
-        SourceConfig::Push(_) | SourceConfig::Pull(_) => {
-            return Err(Failure::Fault("push and pull are not wired".to_owned()));
-        }
+        SourceConfig::Push(push) => Source::Push(push_options(push)?),
+        SourceConfig::Pull(pull) => Source::Pull(PullOptions {
+            url: pull.url.clone(),
+            ca: pull.ca.clone(),
+        }),
         SourceConfig::Elsewhere { .. } => return Ok(None),
         SourceConfig::Probe {
             bits_per_second,
@@ -264,6 +266,21 @@ fn source_of(
         source_grace: Duration::from_secs(channel.source_grace_seconds.into()),
         file_id: random_id(),
     }))
+}
+
+fn push_options(push: &PushConfig) -> Result<PushOptions, Failure> {
+    let login = match (&push.user, &push.password_hash) {
+        (Some(user), Some(hash)) => Some(Login {
+            user: user.clone(),
+            password: hash.parse().map_err(Failure::fault)?,
+        }),
+        _ => None,
+    };
+    Ok(PushOptions {
+        login,
+        takeover: push.takeover,
+        tcp: push.tcp,
+    })
 }
 
 /// std draws the keys of a hash map from the system's random numbers; enough for an id that only has to differ from run to run.
