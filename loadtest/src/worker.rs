@@ -330,6 +330,7 @@ impl House {
             Completion::Accepted { .. }
             | Completion::AcceptFailed { .. }
             | Completion::LocalAddress { .. }
+            | Completion::HandedOver { .. }
             | Completion::DoorbellRang => {}
         }
     }

@@ -443,7 +443,9 @@ impl Connections {
             Completion::Datagram { from, bytes, .. } => self.datagram(now, from, bytes),
             Completion::DoorbellRang => self.empty_mailbox(now),
             // A shard connects to nobody.
-            Completion::Connected { .. } | Completion::ConnectFailed { .. } => {}
+            Completion::Connected { .. }
+            | Completion::ConnectFailed { .. }
+            | Completion::HandedOver { .. } => {}
         }
         carry_out(&mut self.engine, &mut self.sockets, ops);
     }

@@ -2,7 +2,7 @@
 //!
 //! By now the completion queue was copied out and the borrow on it is over, so the caller may ask for anything in its answer.
 
-use std::{collections::VecDeque, net::SocketAddr, num::NonZeroU32};
+use std::{collections::VecDeque, io, net::SocketAddr, num::NonZeroU32, os::fd::OwnedFd};
 
 use io_uring::cqueue;
 
@@ -52,7 +52,7 @@ pub enum Completion<'a> {
     },
     /// Bytes of the peer, never none, in order; theirs only during the call.
     Received {
-        /// Token given to `Ops::receive` or `Ops::receive_some`.
+        /// Token given to `Ops::receive`, `Ops::receive_some` or `Ops::hand_over`.
         token: u64,
         /// At most `RingConfig::receive_buffer_bytes`.
         bytes: &'a [u8],
@@ -84,6 +84,13 @@ pub enum Completion<'a> {
         token: u64,
         /// Its own end; `None` if the kernel could not say.
         address: Option<SocketAddr>,
+    },
+    /// A connection has left the ring.
+    HandedOver {
+        /// Token given to `Ops::hand_over`.
+        token: u64,
+        /// It, for any use; or why it is closed: EOPNOTSUPP (before Linux 6.8), EMFILE, or what the peer did meanwhile.
+        socket: io::Result<OwnedFd>,
     },
     /// A send is over.
     Sent {
@@ -171,6 +178,9 @@ impl Ops {
                     Some(Op::LocalAddress { file, token }) => {
                         self.on_local_address(file, token, descriptor, tell)
                     }
+                    Some(Op::HandOver { file, token }) => {
+                        self.on_handed_over(file, token, result, descriptor, tell)
+                    }
                     Some(Op::Doorbell) => self.on_doorbell(more, tell),
                     None if key.kind == Kind::Quiet => {} // a cancel that came too late
                     None => self.stats.stale += 1,
@@ -245,7 +255,7 @@ impl Ops {
         let starved = result == -libc::ENOBUFS;
         self.stats.receives_starved += u64::from(starved);
         let goes_on = result > 0 || starved || result == -libc::EINTR || result == -libc::EAGAIN;
-        if !goes_on {
+        if !goes_on && result != -libc::ECANCELED {
             entry.ended = true;
         }
         match state {
@@ -270,6 +280,21 @@ impl Ops {
                 }
             }
             State::Open => tell(Completion::ReceiveEnded { token, result }, self),
+            State::HandingOver => {
+                if let Some(lent) = &lent {
+                    tell(
+                        Completion::Received {
+                            token,
+                            bytes: lent.bytes(),
+                        },
+                        self,
+                    );
+                }
+                drop(lent);
+                if !more {
+                    self.let_go(file, token, result, tell);
+                }
+            }
             State::Lingering if goes_on && more => {}
             State::Lingering if goes_on => self.arm_receive(file, token, None),
             State::Lingering => self.free_slot(file),

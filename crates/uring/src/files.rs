@@ -24,7 +24,7 @@ impl File {
 /// ```text
 /// Free ──accepted──▶ Open ──close──▶ Lingering ──EOF, error, LINGER over──▶ Closing ──close done──▶ Free
 ///  │                ▲ └──abort, or close after the peer's EOF────────────────▲
-///  └──▶ Connecting ──┘
+///  └──▶ Connecting ──┘└──▶ HandingOver ──────────────────────────────────────▲
 ///            └──failed, and closed──▶ Free
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,6 +35,8 @@ pub(crate) enum State {
     Open,
     /// Our FIN is on its way; what the peer still says is thrown away.
     Lingering,
+    /// On its way out of the ring (`hand_over.rs`). Nobody asks anything of it any more.
+    HandingOver,
     /// Being cancelled and closed: waits for a shutdown in flight, then for the close.
     Closing,
 }

@@ -5,7 +5,8 @@
 //! one [`Completion`] at a time). Sockets are *direct descriptors*: they live in the ring's own table and are named by a
 //! [`File`], a slot with a generation, so that a late name never reaches the next connection in the same slot.
 //!
-//! A file is a connection (accepted, or [`Ops::connect`]) or a UDP socket ([`Ring::open_datagrams`]), which sends to and hears from many.
+//! A file is a connection (accepted, or [`Ops::connect`]; [`Ops::hand_over`] makes an ordinary socket of it) or a UDP socket
+//! ([`Ring::open_datagrams`]), which sends to and hears from many.
 //!
 //! Invariants worth naming:
 //! - Memory lent to a send is the kernel's only while `turn` runs (`batch.rs` says why, and the ring counts it).
@@ -28,6 +29,7 @@ mod dispatch;
 mod doorbell;
 mod driver;
 mod files;
+mod hand_over;
 mod local_address;
 pub mod net;
 mod op_table;

@@ -59,7 +59,8 @@ fn address(descriptor: OwnedFd) -> Option<SocketAddr> {
 /// # Safety
 /// To be called once for each completion of the kernel's: the descriptor then has one owner.
 pub(crate) unsafe fn descriptor(key: Key, result: i32) -> Option<OwnedFd> {
-    (key.kind == Kind::LocalAddress && result >= 0).then(|| {
+    let brings = matches!(key.kind, Kind::LocalAddress | Kind::HandOver);
+    (brings && result >= 0).then(|| {
         // SAFETY: FIXED_FD_INSTALL made it for us, and names it to nobody else.
         unsafe { OwnedFd::from_raw_fd(result) }
     })

@@ -37,6 +37,8 @@ pub(crate) enum Op {
     UndoConnect { slot: u32, file: File },
     /// Makes an ordinary descriptor of a file's socket, which is ours to close.
     LocalAddress { file: File, token: u64 },
+    /// The same for a connection that leaves the ring: the descriptor is its next owner's.
+    HandOver { file: File, token: u64 },
     /// Multishot poll of the doorbell's eventfd.
     Doorbell,
 }
@@ -55,6 +57,7 @@ impl Op {
             Op::Connect { .. } => Kind::Connect,
             Op::UndoConnect { .. } => Kind::UndoConnect,
             Op::LocalAddress { .. } => Kind::LocalAddress,
+            Op::HandOver { .. } => Kind::HandOver,
             Op::Doorbell => Kind::Doorbell,
         }
     }
@@ -69,7 +72,8 @@ impl Op {
             | Op::OpenDatagrams
             | Op::Install { .. }
             | Op::Connect { .. }
-            | Op::LocalAddress { .. } => true,
+            | Op::LocalAddress { .. }
+            | Op::HandOver { .. } => true,
             Op::Writable { .. }
             | Op::Shutdown { .. }
             | Op::Close { .. }
@@ -99,10 +103,11 @@ pub(crate) enum Kind {
     ReceiveDatagrams = 12,
     OpenDatagrams = 13,
     LocalAddress = 14,
+    HandOver = 15,
 }
 
 impl Kind {
-    const ALL: [Kind; 14] = [
+    const ALL: [Kind; 15] = [
         Kind::Accept,
         Kind::Receive,
         Kind::Writable,
@@ -117,6 +122,7 @@ impl Kind {
         Kind::ReceiveDatagrams,
         Kind::OpenDatagrams,
         Kind::LocalAddress,
+        Kind::HandOver,
     ];
 
     fn from_byte(byte: u8) -> Option<Kind> {

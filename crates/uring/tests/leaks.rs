@@ -158,6 +158,52 @@ fn without_a_descriptor_left_an_address_is_not_known() {
 }
 
 #[test]
+fn without_a_descriptor_left_nobody_is_handed_over() {
+    let _alone = alone();
+    let mut shard = Shard::new(SMALL);
+    let (mut client, file) = shard.pair();
+    assert_eq!(shard.send_one(file, b"last words"), 10);
+    let (soft, hard) = Resource::NOFILE.get().unwrap();
+    Resource::NOFILE.set(1, hard).unwrap();
+    shard.ring.ops().hand_over(file, 1);
+    shard.turn(Duration::ZERO);
+    Resource::NOFILE.set(soft, hard).unwrap();
+    assert_eq!(shard.told, [Told::HandOverFailed(1, libc::EMFILE)]);
+    shard.turn(Duration::ZERO);
+    let mut got = Vec::new();
+    client.read_to_end(&mut got).expect("EOF, no reset");
+    assert_eq!(got, b"last words");
+}
+
+#[test]
+fn a_hand_over_leaves_no_descriptor_in_the_ring() {
+    let _alone = alone();
+    let without_ring = descriptors();
+    let mut shard = Shard::new(SMALL);
+    let before = descriptors();
+    let (clients, files): (Vec<_>, Vec<_>) = (0..8).map(|_| shard.pair()).unzip();
+    let held = before + clients.len();
+    for &file in &files[..4] {
+        shard.ring.ops().receive(file, 0);
+        shard.ring.ops().hand_over(file, 1);
+    }
+    shard.until("the sockets", |shard| shard.handed_over.len() == 4);
+    assert_eq!(descriptors(), held + 4);
+    shard.handed_over.clear();
+    assert_eq!(descriptors(), held);
+    // Dropped with an answer under way, and with a question.
+    shard.ring.ops().hand_over(files[4], 1);
+    shard.ring.ops().hand_over(files[5], 1);
+    let now = std::time::Instant::now();
+    shard.ring.turn(Some(now), now, |_| {});
+    assert_eq!(descriptors(), held + 2, "the test is about that");
+    shard.ring.ops().hand_over(files[6], 1);
+    drop(shard);
+    drop(clients);
+    assert_eq!(descriptors(), without_ring);
+}
+
+#[test]
 fn a_refused_connect_leaves_nothing_behind() {
     const CONNECTS: usize = 50;
     let _alone = alone();

@@ -30,6 +30,9 @@ pub enum Told {
     Ended(u64, i32),
     Writable(u64),
     LocalAddress(u64, Option<SocketAddr>),
+    /// The socket is in `Shard::handed_over`.
+    HandedOver(u64),
+    HandOverFailed(u64, i32),
     Sent(u64, i32),
     Datagram(u64, SocketAddr, Vec<u8>),
     Bell,
@@ -39,6 +42,8 @@ pub struct Shard {
     pub ring: Ring,
     pub address: SocketAddr,
     pub told: Vec<Told>,
+    /// Connections that left the ring, in that order.
+    pub handed_over: Vec<TcpStream>,
 }
 
 pub const SMALL: RingConfig = RingConfig {
@@ -70,6 +75,7 @@ impl Shard {
             ring,
             address,
             told: Vec::new(),
+            handed_over: Vec::new(),
         }
     }
 
@@ -79,6 +85,7 @@ impl Shard {
             ring: Ring::new(config).unwrap(),
             address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             told: Vec::new(),
+            handed_over: Vec::new(),
         }
     }
 
@@ -121,8 +128,19 @@ impl Shard {
     pub fn send<'d>(&mut self, wait: Duration, fill: impl FnOnce(&mut Batch<'_, 'd>)) {
         let now = Instant::now();
         self.ring.turn(Some(now + wait), now, fill);
-        let told = &mut self.told;
-        self.ring.drain(|completion, _| told.push(own(completion)));
+        let (told, handed_over) = (&mut self.told, &mut self.handed_over);
+        self.ring.drain(|completion, _| {
+            if let Completion::HandedOver {
+                token,
+                socket: Ok(socket),
+            } = completion
+            {
+                told.push(Told::HandedOver(token));
+                handed_over.push(socket.into());
+            } else {
+                told.push(own(completion));
+            }
+        });
     }
 
     /// Turns until `done` holds for what was told so far.
@@ -209,6 +227,10 @@ pub fn own(completion: Completion<'_>) -> Told {
         Completion::Writable { token } => Told::Writable(token),
         Completion::Datagram { token, from, bytes } => Told::Datagram(token, from, bytes.to_vec()),
         Completion::LocalAddress { token, address } => Told::LocalAddress(token, address),
+        Completion::HandedOver { token, socket } => match socket {
+            Ok(_) => Told::HandedOver(token),
+            Err(error) => Told::HandOverFailed(token, error.raw_os_error().unwrap()),
+        },
         Completion::Sent { token, result } => Told::Sent(token, result),
         Completion::DoorbellRang => Told::Bell,
     }
