@@ -65,7 +65,7 @@ pub enum LogError {
 /// When the configuration cannot hold packets; nothing else fails.
 pub fn log(config: LogConfig) -> Result<(Publisher, Arc<Log>), LogError> {
     let geometry = Geometry::of(&config)?;
-    Ok(Publisher::new(&config, geometry))
+    Ok(Publisher::new(&config, geometry, Instant::now()))
 }
 
 /// How a log's memory is cut up.
@@ -123,6 +123,15 @@ pub struct Log {
 }
 
 impl Log {
+    /// Makes a log for packets of this one: they keep the times of their publication, also those from before the log was made.
+    ///
+    /// # Errors
+    /// As [`log()`].
+    pub fn derive(&self, config: LogConfig) -> Result<(Publisher, Arc<Log>), LogError> {
+        let geometry = Geometry::of(&config)?;
+        Ok(Publisher::new(&config, geometry, self.made_at))
+    }
+
     /// Claims one of the reader places; given back when the reader is dropped. `None` when all are taken.
     pub fn reader(self: &Arc<Self>) -> Option<Reader> {
         let place = self.pins.iter().position(|pin| {

@@ -91,7 +91,11 @@ struct Pooled {
 unsafe impl Send for Publisher {}
 
 impl Publisher {
-    pub(crate) fn new(config: &LogConfig, geometry: Geometry) -> (Self, Arc<Log>) {
+    pub(crate) fn new(
+        config: &LogConfig,
+        geometry: Geometry,
+        made_at: Instant,
+    ) -> (Self, Arc<Log>) {
         let table_size = geometry.segments_max.next_power_of_two();
         let log = Arc::new(Log {
             head: CachePadded::new(AtomicU64::new(config.first_seq)),
@@ -103,7 +107,7 @@ impl Publisher {
                 .map(|_| AtomicPtr::new(std::ptr::null_mut()))
                 .collect(),
             packets_log2: geometry.packets_log2,
-            made_at: Instant::now(),
+            made_at,
             cells: CachePadded::default(),
         });
         let publisher = Self {

@@ -1,4 +1,5 @@
 //! Bodies that lie one behind the other in a segment can be sent as one piece; no others.
+#![cfg(not(loom))]
 
 use std::time::{Duration, Instant};
 

@@ -373,7 +373,7 @@ impl Engine {
         self.viewers.is_empty()
     }
 
-    /// Logs held open now: one per channel with viewers, and one per selection.
+    /// Logs held open now: one per channel with viewers, one per selection, and of each one with heads for viewers who share them.
     pub fn feeds_count(&self) -> usize {
         self.feeds.len()
     }

@@ -1,17 +1,19 @@
-//! The logs this shard reads: each channel's own, and one filtered log per selection its viewers made.
+//! The logs this shard reads: each channel's own, one filtered log per selection its viewers made, and of each of these one with
+//! heads for viewers whose heads are all alike.
 //!
-//! A filtered log is written by this shard from the channel's log and keeps its numbering, so that a change of selection
-//! is a translation of the cursor (DESIGN §6.12). It lives as long as somebody here reads it. Which form of a packet TCP
+//! What is not the channel's own is written by this shard (`derived.rs`) and lives as long as somebody here reads it. Which form of a packet TCP
 //! viewers get is decided here, once per packet and shard: stripped where the padding is above 5 % (DESIGN §5).
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
-use funnel_channel::{Entry, Epoch, Form, Guard, LogConfig, Publisher, Reader, log};
-use funnel_session::{Filter, Header, Selection};
+use funnel_channel::{Epoch, Form, Guard, Reader};
+use funnel_session::Selection;
+use funnel_session::server::Framing;
 use slab::Slab;
 
+use crate::derived::Derived;
 use crate::stations::Tuning;
 use crate::trail::LogId;
 use crate::train::due_at;
@@ -35,8 +37,12 @@ pub(crate) struct Feed {
     epoch: Arc<Epoch>,
     reader: Reader,
     users: u32,
+    /// Its packets are those of another feed, made anew.
+    derived: Option<Box<Derived>>,
+    /// Streams that were left out of it.
     selection: Option<Selection>,
-    filtered: Option<Box<Filtered>>,
+    /// Its packets have the heads of this framing in front: all viewers with it take the same bytes.
+    framing: Option<Framing>,
     form: Form,
     /// Packets before this one have been looked at.
     seen: u64,
@@ -44,21 +50,12 @@ pub(crate) struct Feed {
     stripped_bytes: u64,
 }
 
-/// The writing side of a filtered log.
-struct Filtered {
-    base: u32,
-    filter: Filter,
-    publisher: Option<Publisher>,
-    next: u64,
-}
-
-impl std::fmt::Debug for Filtered {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Filtered")
-            .field("base", &self.base)
-            .field("next", &self.next)
-            .finish_non_exhaustive()
-    }
+/// What a viewer wants of a channel's log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) selection: Selection,
+    /// Packets with the heads of this framing in front of them.
+    pub(crate) framing: Option<Framing>,
 }
 
 /// A log pinned for one turn, and what trains need to know of it.
@@ -96,9 +93,48 @@ impl Pinned<'_> {
 }
 
 impl Feeds {
-    /// The feed for a selection of an epoch, for one more user. `None` when the log has no reader place left or the header
-    /// cannot be read.
+    /// The feed of what is wanted of an epoch, for one more user. `None` when the log has no
+    /// reader place left or the header cannot be read.
     pub(crate) fn acquire(
+        &mut self,
+        station: u32,
+        epoch: &Arc<Epoch>,
+        wanted: Wanted,
+        tuning: &Tuning,
+        selections_max: usize,
+        now: Instant,
+    ) -> Option<u32> {
+        let base =
+            self.acquire_selection(station, epoch, wanted.selection, tuning, selections_max)?;
+        let Some(framing) = wanted.framing else {
+            return Some(base);
+        };
+        let of_base = |feed: &Feed| {
+            let derived = feed.derived.as_ref();
+            feed.framing == Some(framing) && derived.is_some_and(|derived| derived.base == base)
+        };
+        if let Some((index, feed)) = self.feeds.iter_mut().find(|(_, feed)| of_base(feed)) {
+            feed.users += 1;
+            self.release(base);
+            return u32::try_from(index).ok();
+        }
+        let reader = &mut self.feeds[base as usize].reader;
+        let log = Arc::clone(reader.log());
+        let made = Derived::framed(base, &reader.pin(), &log, epoch, framing, tuning, now);
+        let Some((derived, reader)) =
+            made.and_then(|(derived, log)| Some((derived, log.reader()?)))
+        else {
+            self.release(base);
+            return None;
+        };
+        Some(self.insert(Feed {
+            derived: Some(Box::new(derived)),
+            framing: Some(framing),
+            ..Feed::new(station, epoch, reader)
+        }))
+    }
+
+    fn acquire_selection(
         &mut self,
         station: u32,
         epoch: &Arc<Epoch>,
@@ -123,13 +159,17 @@ impl Feeds {
             return self.acquire_base(station, epoch); // beyond the ceiling everything is sent (DESIGN §6.12)
         }
         let base = self.acquire_base(station, epoch)?;
-        let filtered = self.filter(base, epoch, selection, tuning);
-        if filtered.is_none() {
+        let reader = &mut self.feeds[base as usize].reader;
+        let log = Arc::clone(reader.log());
+        let made = Derived::filtered(base, &reader.pin(), &log, epoch, selection, tuning);
+        let Some((derived, reader)) =
+            made.and_then(|(derived, log)| Some((derived, log.reader()?)))
+        else {
             self.release(base);
-        }
-        let (filtered, reader) = filtered?;
+            return None;
+        };
         Some(self.insert(Feed {
-            filtered: Some(filtered),
+            derived: Some(Box::new(derived)),
             selection: Some(selection),
             ..Feed::new(station, epoch, reader)
         }))
@@ -139,40 +179,13 @@ impl Feeds {
         if let Some((index, feed)) = self
             .feeds
             .iter_mut()
-            .find(|(_, feed)| Arc::ptr_eq(&feed.epoch, epoch) && feed.selection.is_none())
+            .find(|(_, feed)| Arc::ptr_eq(&feed.epoch, epoch) && feed.derived.is_none())
         {
             feed.users += 1;
             return u32::try_from(index).ok();
         }
         let reader = epoch.log.reader()?;
         Some(self.insert(Feed::new(station, epoch, reader)))
-    }
-
-    fn filter(
-        &mut self,
-        base: u32,
-        epoch: &Arc<Epoch>,
-        selection: Selection,
-        tuning: &Tuning,
-    ) -> Option<(Box<Filtered>, Reader)> {
-        let header = Header::parse(&epoch.header).ok()?;
-        let next = self.feeds[base as usize].reader.pin().head();
-        let config = LogConfig {
-            packet_bytes: epoch.packet_bytes,
-            retain: tuning.retain,
-            bytes_max: tuning.log_bytes_max,
-            readers_max: 1,
-            first_seq: next,
-        };
-        let (publisher, log) = log(config).ok()?;
-        let reader = log.reader()?;
-        let filtered = Filtered {
-            base,
-            filter: Filter::new(&header, selection),
-            publisher: Some(publisher),
-            next,
-        };
-        Some((Box::new(filtered), reader))
     }
 
     fn insert(&mut self, mut feed: Feed) -> u32 {
@@ -196,27 +209,27 @@ impl Feeds {
             feed.users -= 1;
             if feed.users == 0 {
                 let feed = self.feeds.remove(index as usize);
-                if let Some(filtered) = feed.filtered {
-                    self.released.push(filtered.base);
+                if let Some(derived) = feed.derived {
+                    self.released.push(derived.base);
                 }
             }
         }
     }
 
-    /// Brings the filtered logs up to date and looks at the padding of new packets.
+    /// Brings the derived logs up to date and looks at the padding of new packets.
     pub(crate) fn refresh(&mut self, now: Instant) {
         for index in 0..self.feeds.capacity() {
-            let Some(mut filtered) = self
+            let Some(mut derived) = self
                 .feeds
                 .get_mut(index)
-                .and_then(|feed| feed.filtered.take())
+                .and_then(|feed| feed.derived.take())
             else {
                 continue;
             };
-            if let Some(base) = self.feeds.get_mut(filtered.base as usize) {
-                filtered.follow(now, &base.reader.pin());
+            if let Some(base) = self.feeds.get_mut(derived.base as usize) {
+                derived.follow(now, &base.reader.pin());
             }
-            self.feeds[index].filtered = Some(filtered);
+            self.feeds[index].derived = Some(derived);
         }
         for (_, feed) in &mut self.feeds {
             feed.classify();
@@ -258,8 +271,9 @@ impl Feed {
             epoch: Arc::clone(epoch),
             reader,
             users: 1,
+            derived: None,
             selection: None,
-            filtered: None,
+            framing: None,
             form: Form::Full,
             seen: 0,
             full_bytes: 0,
@@ -292,55 +306,7 @@ impl Feed {
     }
 }
 
-impl Filtered {
-    /// Filters what the base log has got since the last time.
-    fn follow(&mut self, now: Instant, base: &Guard<'_>) {
-        let Some(publisher) = &mut self.publisher else {
-            return;
-        };
-        // Left behind by the base log (this shard slept): the numbers stay, their packets are absent.
-        while self.next < base.head() {
-            if publisher.publish_absent(now).is_err() {
-                return;
-            }
-            self.next += 1;
-        }
-        for _ in 0..FILTERED_PER_TURN {
-            let Some(packet) = base.packet(self.next) else {
-                break;
-            };
-            self.filter.set_clock(packet.send_ms());
-            let published = match self.filter.packet(packet.bytes(Form::Full, false)) {
-                Ok(Some(ready)) => publisher.publish(
-                    packet.published_at(),
-                    Entry {
-                        full: ready.full,
-                        stripped: ready.stripped,
-                        join: ready.join,
-                        join_stripped: ready.join_stripped,
-                        send_ms: packet.send_ms(),
-                        due_ms: packet.due_ms(),
-                        clean_point: ready.meta.clean_point,
-                        join_done: ready.meta.join_done,
-                    },
-                ),
-                // Nothing of this packet is selected; ingest let no damaged packet into the base log.
-                Ok(None) | Err(_) => publisher.publish_absent(packet.published_at()),
-            };
-            if published.is_err() {
-                break; // the ceiling: our own guard of the last turn is gone by the next
-            }
-            self.next += 1;
-        }
-        if base.ended() && self.next >= base.tail() {
-            self.publisher = None; // dropping it ends the log
-        }
-    }
-}
-
 /// Packets looked at per turn and feed for their padding.
 const CLASSIFIED_MAX: u64 = 256;
 /// Bytes after which older packets count half.
 const CLASSIFIED_BYTES: u64 = 1 << 20;
-/// Packets filtered per turn and selection; a new selection catches up over a few turns.
-const FILTERED_PER_TURN: usize = 2048;

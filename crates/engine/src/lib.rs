@@ -17,6 +17,7 @@
 mod admission;
 mod burst;
 mod control;
+mod derived;
 mod engine;
 mod errno;
 mod feeds;

@@ -53,7 +53,7 @@ impl Engine {
             Event::Open(request) => self.on_open(index, request, now),
             Event::Transport(transport) => self.on_transport(index, transport, now),
             Event::Play(play) => self.on_play(index, &play, now),
-            Event::Select(selection) => self.on_select(index, selection),
+            Event::Select(selection) => self.on_select(index, selection, now),
             Event::StopMedia => self.stop_media(index),
             Event::HandOver(hand_over) => {
                 let exit = Exit::HandOver(Box::new(hand_over));
@@ -97,7 +97,7 @@ impl Engine {
             FastStart::new(accel, bit_rate, train, now)
         };
         self.hot[index as usize].play(play, over_udp, now);
-        viewer.media = Some(Box::new(Media::new(play.selection, fast_start)));
+        viewer.media = Some(Box::new(Media::new(play, fast_start)));
         station.served.channel.viewer_started();
         self.begin_datagrams(index, play, now);
         if play.framing.is_http() {
@@ -106,22 +106,23 @@ impl Engine {
     }
 
     /// A stream switch while playing: the other log takes over at its next clean point (protocol page §5.15).
-    fn on_select(&mut self, index: u32, selection: Selection) {
+    fn on_select(&mut self, index: u32, selection: Selection, now: Instant) {
         let hot = &mut self.hot[index as usize];
         let viewer = &mut self.viewers[index as usize];
         let (Some(open), Some(media)) = (&viewer.open, &mut viewer.media) else {
             return;
         };
-        media.selection = selection;
+        media.wanted.selection = selection;
         let Some(feed) = hot.feed else { return };
         let (station, epoch) = (open.station, Arc::clone(&open.epoch));
         let tuning = self.stations[station as usize].served.tuning;
         let target = self.feeds.acquire(
             station,
             &epoch,
-            selection,
+            media.wanted,
             &tuning,
             self.config.selections_max,
+            now,
         );
         let Some(target) = target else { return };
         if let Some(before) = media.switch_to.take() {
@@ -239,13 +240,14 @@ impl Engine {
             return;
         }
         let tuning = self.stations[station as usize].served.tuning;
-        let selection = media.selection;
+        let wanted = media.wanted;
         let feed = self.feeds.acquire(
             station,
             &epoch,
-            selection,
+            wanted,
             &tuning,
             self.config.selections_max,
+            now,
         );
         match feed {
             Some(feed) => self.hot[index as usize].feed = Some(feed),

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use funnel_channel::{Epoch, Form};
+use funnel_session::HResult;
 use funnel_session::server::{Framing, HandOver, Play, Session};
-use funnel_session::{HResult, Selection};
 
 use crate::admission::Permit;
+use crate::feeds::Wanted;
 use crate::outgoing::{Buffers, Messages};
 use crate::pacing::FastStart;
 use crate::report::{Counters, ViewerStats};
@@ -136,7 +137,7 @@ pub(crate) struct Open {
 /// A run of media: what a steady visit does not need.
 #[derive(Debug)]
 pub(crate) struct Media {
-    pub(crate) selection: Selection,
+    pub(crate) wanted: Wanted,
     /// Log to change to at its next clean point, after a stream switch.
     pub(crate) switch_to: Option<u32>,
     pub(crate) fast_start: Option<FastStart>,
@@ -153,9 +154,12 @@ pub(crate) struct Media {
 }
 
 impl Media {
-    pub(crate) fn new(selection: Selection, fast_start: Option<FastStart>) -> Self {
+    pub(crate) fn new(play: &Play, fast_start: Option<FastStart>) -> Self {
         Self {
-            selection,
+            wanted: Wanted {
+                selection: play.selection,
+                framing: Some(play.framing).filter(Framing::is_shared),
+            },
             switch_to: None,
             fast_start,
             spread: false,
@@ -264,7 +268,12 @@ impl Hot {
     /// Begins a run of media.
     pub(crate) fn play(&mut self, play: &Play, over_udp: bool, now: Instant) {
         self.run = Run {
-            framing: play.framing,
+            // Shared heads stand in the log.
+            framing: if play.framing.is_shared() {
+                Framing::ASF
+            } else {
+                play.framing
+            },
             cursor: UNJOINED,
             sequence: play.framing.first_sequence(self.run.sequence),
             joined_at: None,

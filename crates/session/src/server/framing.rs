@@ -53,6 +53,11 @@ impl Framing {
         !matches!(self.0, Kind::Mms { .. })
     }
 
+    /// Whether the heads are the same for every viewer with this framing, whose count of packets may begin anywhere (`wmsp.md` §25.5).
+    pub fn is_shared(&self) -> bool {
+        matches!(self.0, Kind::Wmsp { .. })
+    }
+
     /// Whether packets go out as they are, without heads.
     pub fn is_bare(&self) -> bool {
         self.0 == Kind::Asf
