@@ -26,7 +26,7 @@ use funnel_asf::probe::{Probe, ProbeError};
 use funnel_uring::net::{ListenOptions, listener};
 use socket2::Socket;
 
-use stream::{Start, Stream};
+use stream::{Pieces, Start, Stream};
 
 /// What is sent, and how.
 #[derive(Args, Clone, Debug)]
@@ -43,11 +43,14 @@ pub struct Options {
     /// Size of a packet without its head
     #[arg(long, value_name = "N", default_value_t = 1_444)]
     pub packet_bytes: u32,
-    /// Bytes in front of each packet that travel as a piece of their own, as a protocol's head would (MMS: 8). Over plain
-    /// HTTP a head would break the ASF stream, so packets are made longer by this much and cut here: as many packets,
-    /// pieces and bytes as with heads. 0: one piece a packet
+    /// Bytes in front of each packet that travel as a piece of their own, as a protocol's head would (MMS: 8, $D of HTTP
+    /// streaming: 12). Over plain HTTP a head would break the ASF stream, so packets are made longer by this much and cut
+    /// here: as many packets, pieces and bytes as with heads. 0: one piece a packet
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub head_bytes: u32,
+    /// Over TCP: all packets of a visit in one piece, as where every viewer is sent the same bytes
+    #[arg(long)]
+    pub flat: bool,
     /// Each connection is visited this often, 5 to 2000 ms
     #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(5..=2_000))]
     pub train_ms: u32,
@@ -201,7 +204,11 @@ impl Senders {
             let threads: Vec<_> = (0..)
                 .zip(self.sockets)
                 .map(|(number, socket)| {
-                    let stream = Stream::new(self.probe, self.options.head_bytes, start);
+                    let pieces = match self.options.flat && !self.options.by.is_udp() {
+                        true => Pieces::Flat,
+                        false => Pieces::Heads(self.options.head_bytes),
+                    };
+                    let stream = Stream::new(self.probe, pieces, start);
                     let options = &self.options;
                     scope.spawn(move || one(options, number, stream, socket, stop))
                 })

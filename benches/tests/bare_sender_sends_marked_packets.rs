@@ -22,6 +22,11 @@ fn by_ring() {
 }
 
 #[test]
+fn by_sendmsg_in_one_piece() {
+    check_with("sendmsg", &["--flat"]);
+}
+
+#[test]
 fn by_trains() {
     check_datagrams("trains");
 }
@@ -80,7 +85,11 @@ fn neighbours() -> [UdpSocket; 3] {
 }
 
 fn check(by: &str) {
-    let mut sender = BareSender::start(by, &[]);
+    check_with(by, &[]);
+}
+
+fn check_with(by: &str, more: &[&str]) {
+    let mut sender = BareSender::start(by, more);
     let mut viewers = [sender.connect(), sender.connect(), sender.connect()];
     for viewer in &mut viewers {
         watch(viewer);

@@ -27,11 +27,23 @@ impl Start {
 /// The newest packets.
 pub struct Stream {
     probe: Probe,
-    head_bytes: usize,
+    pieces: Pieces,
     start: Start,
-    /// Packet `seq` lies at `seq` modulo the length.
-    kept: Vec<Vec<u8>>,
+    packet_bytes: usize,
+    /// Packets side by side: packet `seq` has place `seq` modulo their number.
+    kept: Vec<u8>,
+    /// The packet being made.
+    made: Vec<u8>,
     tail: u64,
+}
+
+/// How a train is cut into pieces.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pieces {
+    /// Each packet after so many bytes, which stand for a protocol's head; with 0, a piece a packet.
+    Heads(u32),
+    /// What lies side by side is one piece.
+    Flat,
 }
 
 /// What one slot is due: pieces in order.
@@ -46,14 +58,17 @@ pub struct Train<'s> {
 }
 
 impl Stream {
-    /// A stream whose packets are cut after `head_bytes`.
-    pub fn new(probe: Probe, head_bytes: u32, start: Start) -> Stream {
-        let kept = probe.packets_until(KEPT) as usize + 1;
+    /// A stream whose trains are cut like this.
+    pub fn new(probe: Probe, pieces: Pieces, start: Start) -> Stream {
+        let count = probe.packets_until(KEPT) as usize + 1;
+        let packet_bytes = probe.packet_bytes() as usize;
         Stream {
             probe,
-            head_bytes: head_bytes as usize,
+            pieces,
             start,
-            kept: vec![Vec::new(); kept],
+            packet_bytes,
+            kept: vec![0; count * packet_bytes],
+            made: Vec::new(),
             tail: 0,
         }
     }
@@ -67,12 +82,13 @@ impl Stream {
     /// Makes what is due at `now`.
     pub fn publish(&mut self, now: Instant) {
         let due = self.probe.packets_until(now - self.start.at);
-        let count = self.kept.len() as u64;
+        let count = self.count();
         // After a long sleep there is no point in making what is overwritten at once.
         for seq in self.tail.max(due.saturating_sub(count))..due {
             let unix_ns = self.start.unix_ns + self.probe.due(seq).as_nanos() as u64;
-            let place = &mut self.kept[(seq % count) as usize];
-            self.probe.packet(seq, unix_ns, place);
+            self.probe.packet(seq, unix_ns, &mut self.made);
+            let begin = (seq % count) as usize * self.packet_bytes;
+            self.kept[begin..begin + self.packet_bytes].copy_from_slice(&self.made);
         }
         self.tail = due;
     }
@@ -84,22 +100,36 @@ impl Stream {
 
     /// Everything from `cursor` to the tail that is still there, and how many packets are not.
     pub fn train(&self, cursor: u64) -> (Train<'_>, u64) {
-        let count = self.kept.len() as u64;
+        let count = self.count();
         let first = cursor.max(self.tail.saturating_sub(count));
-        let packets = (first..self.tail).map(|seq| &self.kept[(seq % count) as usize]);
-        let pieces: Vec<&[u8]> = packets
-            .flat_map(|packet| {
-                let (head, body) = packet.split_at(self.head_bytes);
-                [head, body]
-            })
-            .filter(|piece| !piece.is_empty())
-            .collect();
+        let (from, until) = (first % count, first % count + (self.tail - first));
+        let range = |from: u64, until: u64| {
+            &self.kept[from as usize * self.packet_bytes..until as usize * self.packet_bytes]
+        };
+        let in_place = [
+            range(from, until.min(count)),
+            range(0, until.saturating_sub(count)),
+        ];
+        let mut pieces: Vec<&[u8]> = match self.pieces {
+            Pieces::Flat => in_place.to_vec(),
+            Pieces::Heads(bytes) => in_place
+                .into_iter()
+                .flat_map(|packets| packets.chunks(self.packet_bytes))
+                .flat_map(|packet| <[&[u8]; 2]>::from(packet.split_at(bytes as usize)))
+                .collect(),
+        };
+        pieces.retain(|piece| !piece.is_empty());
         let train = Train {
             bytes: pieces.iter().map(|piece| piece.len()).sum(),
             packets: self.tail - first,
             pieces,
         };
         (train, first - cursor)
+    }
+
+    /// Packets that are kept.
+    fn count(&self) -> u64 {
+        (self.kept.len() / self.packet_bytes) as u64
     }
 }
 
