@@ -34,4 +34,6 @@ pub struct Redirect {
 pub enum Order {
     /// Send these streams from now on.
     Select(Selection),
+    /// Send nothing more.
+    Stop,
 }

@@ -7,19 +7,15 @@
 //! Media is not the session's business, its framing is: between [`Event::Play`] and [`Event::StopMedia`] the owner puts
 //! [`Framing::head`] in front of every packet, with a sequence number that it counts per viewer.
 
-mod answers;
-mod datagrams;
 mod door;
-mod ends;
-mod fragments;
+mod error;
 mod framing;
 mod http;
-mod order;
+mod mms;
 mod outbox;
 mod player;
-mod refusal;
+mod random;
 mod session;
-mod timers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,9 +26,10 @@ use funnel_wire::mms::{ClientLog, HResult};
 pub use funnel_wire::mms::{ResendRequest, Transport};
 
 pub use door::{Desk, HandOver, Order, Redirect};
+pub use error::{Fault, SessionError};
 pub use framing::Framing;
+pub use http::Clients;
 pub use player::Player;
-pub use refusal::{Fault, SessionError};
 pub use session::Session;
 
 /// What all sessions of a server have in common.
@@ -43,8 +40,13 @@ pub struct Settings {
     /// `VersionInfo`, empty for none: only for who must tell something to viewers' programs, see
     /// [`LOAD_TEST_TOKEN`](crate::LOAD_TEST_TOKEN) (§5.2).
     pub version_info: String,
-    /// Name and version for HTTP answers, such as `funnel/0.1.0`.
+    /// Name and version for HTTP answers to all but Windows Media players, such as `funnel/0.1.0`.
     pub product: String,
+    /// What we are to Windows Media players over HTTP: `Rex/9.…` or `Cougar/9.…`. As Cougar from 9 on, players from 9 on get
+    /// metadata packets and are let test pipelining (`docs/protocol/wmsp.md` §2.2, §5.3).
+    pub http_identity: String,
+    /// Sessions over HTTP, which outlive their connections; one table for all shards.
+    pub clients: Arc<Clients>,
     /// Time from the connection to the ASF header.
     pub handshake: Duration,
     /// Time a player may stay silent while it does not play.
@@ -67,6 +69,8 @@ impl Default for Settings {
             server_version: "9.1.1.3841".into(),
             version_info: String::new(),
             product: concat!("funnel/", env!("CARGO_PKG_VERSION")).into(),
+            http_identity: "Rex/9.0.0.2980".into(), // deployed servers use it (§2.2)
+            clients: Arc::default(),
             handshake: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             ping: Duration::from_secs(30),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use funnel_wire::codec::Writer;
 use funnel_wire::mms::MacMessage;
 
-use super::fragments::Fragments;
+use super::mms::Fragments;
 use super::{Event, Output};
 
 /// Size of a Ping on the wire.
@@ -60,10 +60,10 @@ impl Outbox {
         self.queue.push_back(Item::Send { size });
     }
 
-    /// Queues text of another protocol.
-    pub(super) fn text(&mut self, text: &str) {
-        self.bytes.extend_from_slice(text.as_bytes());
-        self.queue.push_back(Item::Send { size: text.len() });
+    /// Queues bytes of another protocol, to be one send.
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.queue.push_back(Item::Send { size: bytes.len() });
     }
 
     /// Queues an event.
@@ -181,11 +181,11 @@ mod tests {
     #[test]
     fn order_is_kept_around_a_header() {
         let mut outbox = Outbox::new();
-        outbox.text("before");
+        outbox.send(b"before");
         outbox.header(Fragments::new(vec![7u8; 150].into(), 100, 2));
-        outbox.text("after");
+        outbox.send(b"after");
         outbox.event(Event::StopMedia);
-        outbox.text("end");
+        outbox.send(b"end");
         let mut seen = Vec::new();
         while let Some(output) = outbox.poll() {
             match output {

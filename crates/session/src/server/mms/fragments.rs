@@ -14,7 +14,7 @@ const LAST_BYTES_MIN: usize = 40;
 
 /// A header on its way out.
 #[derive(Debug)]
-pub(super) struct Fragments {
+pub(in crate::server) struct Fragments {
     header: Arc<[u8]>,
     packet_bytes: usize,
     tag: u8,
@@ -24,7 +24,7 @@ pub(super) struct Fragments {
 
 impl Fragments {
     /// Starts with fragment 0. `packet_bytes` is at least 1.
-    pub(super) fn new(header: Arc<[u8]>, packet_bytes: u32, tag: u8) -> Self {
+    pub(in crate::server) fn new(header: Arc<[u8]>, packet_bytes: u32, tag: u8) -> Self {
         let packet_bytes = usize::try_from(packet_bytes).unwrap_or(usize::MAX);
         let packet_bytes = packet_bytes.clamp(1, DataHeader::PAYLOAD_BYTES_MAX);
         Self {
@@ -37,7 +37,7 @@ impl Fragments {
     }
 
     /// Writes the next Data packet into `out`. Returns false when that was the last.
-    pub(super) fn next(&mut self, out: &mut Vec<u8>) -> bool {
+    pub(in crate::server) fn next(&mut self, out: &mut Vec<u8>) -> bool {
         let size = fragment_bytes(&self.header, self.at, self.packet_bytes);
         let payload = self.header.get(self.at..self.at + size).unwrap_or_default();
         self.at += size;

@@ -77,7 +77,7 @@ impl Session {
     /// The next deadline; at most three compete in any state.
     pub(super) fn wake_at(&self) -> Option<(Instant, Timer)> {
         match &self.state {
-            State::New | State::Connected | State::Funnel | State::Http(_) => {
+            State::New | State::Connected | State::Funnel => {
                 Some((self.handshake_until, Timer::Handshake))
             }
             State::Opening { .. } | State::Closed => None,

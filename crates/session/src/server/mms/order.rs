@@ -23,8 +23,6 @@ pub(super) enum Stage {
     Streaming,
     /// Final EndOfStream sent; about to close.
     Ending,
-    /// HTTP on the MMS port.
-    Http,
     /// `Event::Close` was given.
     Closed,
 }
@@ -42,7 +40,6 @@ impl Stage {
             Self::Ready => "ready",
             Self::Streaming => "streaming",
             Self::Ending => "ending",
-            Self::Http => "http",
             Self::Closed => "closed",
         }
     }
@@ -65,12 +62,10 @@ pub(super) enum Verdict {
 
 /// One cell of the table.
 pub(super) fn verdict(stage: Stage, request: Mid) -> Verdict {
-    use Stage::{
-        Closed, Connected, Ending, Funnel, Http, New, Open, Opening, Ready, Refused, Streaming,
-    };
+    use Stage::{Closed, Connected, Ending, Funnel, New, Open, Opening, Ready, Refused, Streaming};
     use Verdict::{Defer, Gone, Ignore, OutOfOrder, Serve};
     match (request, stage) {
-        (_, Closed | Http) => Ignore,
+        (_, Closed) => Ignore,
         (Mid::LOGGING | Mid::CLOSE_FILE, _) => Serve,
         (Mid::PONG, _) => Ignore,
         (request, _) if !REQUESTS.contains(&request) => Ignore,

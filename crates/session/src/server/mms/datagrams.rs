@@ -13,11 +13,10 @@ use funnel_wire::mms::{
 };
 use zerocopy::IntoBytes;
 
-use super::answers::SplitMix;
 use super::fragments::Fragments;
 use super::refusal::Refusal;
 use super::session::{Session, State};
-use super::{Event, Opened, Settings};
+use super::{Event, Opened, Settings, SplitMix};
 
 /// What there is to know while data travels over UDP.
 #[derive(Debug)]

@@ -9,7 +9,6 @@ use funnel_asf::Selection;
 use funnel_wire::mms::{HResult, Incarnation, Mid, ReportEndOfStream, ReportStreamChange};
 
 use super::fragments::Fragments;
-use super::http;
 use super::order::Stage;
 use super::refusal::Refusal;
 use super::session::{
@@ -66,7 +65,6 @@ impl Session {
                 self.cancel_header();
                 self.say_farewell(now, hr, play_incarnation);
             }
-            State::Http(_) => self.answer_http(),
             State::Refused { .. } | State::Ending { .. } | State::Closed => {}
         }
     }
@@ -202,11 +200,6 @@ impl Session {
         self.cancel_header();
         self.outbox.event(Event::Close(hr));
         self.state = State::Closed;
-    }
-
-    pub(super) fn answer_http(&mut self) {
-        self.outbox.text(&http::unavailable(&self.settings.product));
-        self.close(HResult::NS_E_BAD_REQUEST);
     }
 }
 

@@ -11,10 +11,9 @@ use funnel_wire::mms::{
 };
 
 use super::fragments::Fragments;
-use super::player::Player;
 use super::refusal::Refusal;
 use super::session::{OPEN_FILE_ID, Phase, REFUSED_LINGER, Run, Serving, Session, State};
-use super::{Accel, Event, Framing, OpenRequest, Play};
+use super::{Accel, Event, Framing, OpenRequest, Play, Player, SplitMix};
 
 impl Session {
     /// Serves a request that `order::verdict` let through.
@@ -305,23 +304,4 @@ impl From<Acceleration> for Accel {
 /// Peer text kept for the session's life.
 fn bounded(text: &str) -> Box<str> {
     text.chars().take(128).collect::<String>().into_boxed_str()
-}
-
-/// SplitMix64: turns the session's nonce into bytes that do not compress.
-pub(super) struct SplitMix(pub(super) u64);
-
-impl SplitMix {
-    pub(super) fn bytes(&mut self, size: usize) -> Vec<u8> {
-        std::iter::from_fn(|| Some(self.next()))
-            .flat_map(u64::to_le_bytes)
-            .take(size)
-            .collect()
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
 }

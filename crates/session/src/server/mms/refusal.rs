@@ -1,51 +1,10 @@
-//! What can go wrong in a session, whose fault it is, and — in this one place — what the player is told.
+//! Why a request is refused and — in this one place — what the player is told.
 
-use funnel_wire::mms::{FrameError, HResult, Incarnation, MacMessage, Mid, NameError};
+use funnel_wire::mms::{HResult, Incarnation, MacMessage, Mid, NameError};
 use funnel_wire::mms::{
     ReportConnected, ReportDisconnectedFunnel, ReportEndOfStream, ReportFunnelInfo, ReportOpenFile,
     ReportReadBlock, ReportStartStriding, ReportStartedPlaying, ReportStreamSwitch, ViewerMessage,
 };
-
-/// Who broke it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Fault {
-    /// The other side broke the protocol.
-    Peer,
-    /// A limit or defect of ours.
-    Local,
-}
-
-/// The connection must be closed now; nothing more can be said on it.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SessionError {
-    /// The byte stream is out of step.
-    #[error("{state}: {frame}")]
-    Frame {
-        /// State of the session.
-        state: &'static str,
-        /// What is wrong with it.
-        #[source]
-        frame: FrameError,
-    },
-    /// More requests at once than any player sends.
-    #[error("{state}: {requests} requests without waiting for an answer")]
-    Flood {
-        /// State of the session.
-        state: &'static str,
-        /// How many are unanswered.
-        requests: usize,
-    },
-}
-
-impl SessionError {
-    /// Whose fault it is.
-    pub fn fault(&self) -> Fault {
-        match self {
-            Self::Frame { .. } | Self::Flood { .. } => Fault::Peer,
-        }
-    }
-}
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -90,16 +49,6 @@ impl From<Refusal> for HResult {
             Refusal::Content => HResult::E_UNEXPECTED,
             Refusal::Silence => HResult::NS_E_TIMEOUT,
             Refusal::Channel(hr) => hr,
-        }
-    }
-}
-
-/// For the access log: the connection closes without a word (§7.1).
-impl From<&SessionError> for HResult {
-    fn from(error: &SessionError) -> Self {
-        match error {
-            SessionError::Frame { .. } => HResult::NS_E_BAD_CONTROL_DATA,
-            SessionError::Flood { .. } => HResult::NS_E_BAD_REQUEST,
         }
     }
 }
