@@ -4,11 +4,10 @@
 //! lines to paste are never cut, since half a URL is no help; when some channel's URL fits, that one is shown.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
-use crate::config::{MMS_PORT, Start};
+use crate::config::Start;
+use crate::links;
 
 /// What is worth telling at start.
 #[derive(Clone, Debug, Default)]
@@ -98,27 +97,6 @@ pub fn screen(facts: &Facts) -> String {
     screen.text
 }
 
-/// The address to open a channel at: `scheme` is `mms`, `mmst` or `mmsu`. The port is left out when it is the usual one, the name is
-/// percent-encoded, an IPv6 host gets its brackets.
-pub fn url(scheme: &str, host: &str, port: u16, channel: &str) -> String {
-    let name = utf8_percent_encode(channel, PLAIN_IN_URL);
-    let host = match host.parse::<Ipv6Addr>() {
-        Ok(address) => format!("[{address}]"),
-        Err(_) => host.to_owned(),
-    };
-    match port {
-        MMS_PORT => format!("{scheme}://{host}/{name}"),
-        port => format!("{scheme}://{host}:{port}/{name}"),
-    }
-}
-
-/// RFC 3986 §2.3, unreserved: safe in every player and every shell.
-const PLAIN_IN_URL: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
 fn listening(facts: &Facts) -> String {
     let addresses: Vec<_> = facts.mms.iter().map(SocketAddr::to_string).collect();
     let ways = if facts.udp { "TCP and UDP" } else { "TCP" };
@@ -207,10 +185,10 @@ fn play(screen: &mut Screen, facts: &Facts) {
 
 /// The lines that open the first channel for `purpose` whose lines fit, or the first of all; none without such a channel.
 fn to_paste(facts: &Facts, purpose: Purpose, programs: &[(&str, &str)]) -> Vec<String> {
-    let port = port_for_links(&facts.mms);
+    let port = links::port(&facts.mms);
     let lines = |channel: &ChannelFacts| -> Vec<String> {
         let line = |(program, scheme): &(&str, &str)| {
-            let url = url(scheme, &facts.host, port, &channel.name);
+            let url = links::url(scheme, &facts.host, port, &channel.name);
             // Shells take brackets for a pattern.
             if url.contains('[') {
                 format!("{program} '{url}'")
@@ -388,28 +366,6 @@ impl fmt::Display for BitRate {
     }
 }
 
-/// The host for links when none is configured: an address that is listened on if it names one machine, else `machine`.
-pub fn host_for_links<'a>(
-    public_host: Option<&str>,
-    mms: &[SocketAddr],
-    machine: impl Into<std::borrow::Cow<'a, str>>,
-) -> String {
-    let named: Option<IpAddr> = mms
-        .first()
-        .map(SocketAddr::ip)
-        .filter(|ip| !ip.is_unspecified());
-    match (public_host, named) {
-        (Some(host), _) => host.to_owned(),
-        (None, Some(ip)) => ip.to_string(),
-        (None, None) => machine.into().into_owned(),
-    }
-}
-
-/// The port for links: that of the first address listened on.
-pub fn port_for_links(mms: &[SocketAddr]) -> u16 {
-    mms.first().map_or(MMS_PORT, SocketAddr::port)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -572,18 +528,6 @@ load test  funnel-load mms://studio/probe
             odd.contains(r"funnel record 'nsc/it'\''s on.nsc' -o demo.asf"),
             "{odd}"
         );
-    }
-
-    #[test]
-    fn the_host_for_links_is_the_best_known() {
-        let any = [address("0.0.0.0:1755")];
-        let one = [address("[::1]:1755")];
-        assert_eq!(
-            host_for_links(Some("live.example.org"), &one, "studio"),
-            "live.example.org"
-        );
-        assert_eq!(host_for_links(None, &one, "studio"), "::1");
-        assert_eq!(host_for_links(None, &any, "studio"), "studio");
     }
 
     proptest! {

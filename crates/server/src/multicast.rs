@@ -10,7 +10,7 @@ use std::time::Instant;
 use crossbeam::channel::Sender;
 use funnel_channel::Channel;
 use funnel_control::config::{ChannelConfig, ChannelMulticast, Interface};
-use funnel_control::startup;
+use funnel_control::links;
 use funnel_engine::{GroupCounters, GroupPlan, GroupReport, GroupSend, Groups};
 use funnel_uring::net::{self, GroupOptions};
 use funnel_uring::{Batch, Completion, File, Ring};
@@ -71,7 +71,7 @@ pub fn deal(
         return Ok(of_workers);
     }
     let notice = |(channel, _, multicast): &(&ChannelConfig, _, &ChannelMulticast)| {
-        let url = startup::url("mms", host, port, &channel.name);
+        let url = links::url("mms", host, port, &channel.name);
         let folder = config.multicast.nsc_directory.as_deref()?;
         Some(Notice::new(channel, multicast, host, url, folder))
     };

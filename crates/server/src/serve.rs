@@ -16,6 +16,7 @@ use funnel_asf::Probe;
 use funnel_channel::{Channel, ChannelOptions};
 use funnel_control::config::{ChannelConfig, Config, PushConfig, SourceConfig, Start};
 use funnel_control::directory::Directory;
+use funnel_control::links;
 use funnel_control::startup::{self, AnnouncementFacts, ChannelFacts, Facts, Purpose};
 use funnel_engine::{Admission, AdmissionLimits, UdpLimits};
 use funnel_ingest::{Ingest, Login, PullOptions, PushOptions, Source, SourceSpec};
@@ -107,7 +108,7 @@ fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> 
         .filter_map(|(channel, shared)| source_of(channel, shared).transpose())
         .collect::<Result<Vec<_>, _>>()?;
     let host = host(settings, &listeners.addresses);
-    let port = startup::port_for_links(&listeners.addresses);
+    let port = links::port(&listeners.addresses);
     let groups = multicast::deal(settings, &channels, &host, port).map_err(Failure::Fault)?;
     let cores = machine::cores();
     let mut shards = Vec::new();
@@ -344,7 +345,7 @@ fn host(settings: &Settings, addresses: &[SocketAddr]) -> String {
     } else {
         machine::host()
     };
-    startup::host_for_links(public_host, addresses, machine)
+    links::host(public_host, addresses, machine)
 }
 
 fn report_channels(settings: &Settings) {
