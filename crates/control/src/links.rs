@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::config::MMS_PORT;
+use crate::config::{HTTP_PORT, MMS_PORT};
 
 /// The address to open a channel at. The port is left out when it is the scheme's usual one, the name is percent-encoded, an IPv6
 /// host gets its brackets. What comes out has no character that HTML, XML or a shell takes for its own, but those brackets.
@@ -42,6 +42,32 @@ const PLAIN_IN_URL: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
+
+/// The address of a channel elsewhere, in the words of both families of protocols: MMS and HTTP. One of them is `url`; in the other,
+/// host and path are the same and the port is the usual one of a funnel, since nobody knows better.
+pub fn both_families(url: &str) -> (String, String) {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    // The colons of an IPv6 address are not the port's.
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => host,
+        _ => authority,
+    };
+    match scheme {
+        "http" => (format!("mms://{host}{path}"), url.to_owned()),
+        _ => (url.to_owned(), format!("http://{host}:{HTTP_PORT}{path}")),
+    }
+}
+
+/// As a shell takes it for one word: brackets and `&` mean something there.
+pub fn quoted(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-:%~".contains(letter);
+    if text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
 
 /// The host for links when none is configured: an address that is listened on if it names one machine, else `machine`.
 pub fn host<'a>(
@@ -80,6 +106,23 @@ mod tests {
         );
         assert_eq!(host(None, &one, "studio"), "::1");
         assert_eq!(host(None, &any, "studio"), "studio");
+    }
+
+    #[test]
+    fn what_is_elsewhere_is_there_for_both_families() {
+        for (url, mms, http) in [
+            ("mms://h/a?b", "mms://h/a?b", "http://h:8080/a?b"),
+            (
+                "mmst://[::1]:2755/a",
+                "mmst://[::1]:2755/a",
+                "http://[::1]:8080/a",
+            ),
+            ("mmsu://[::1]/a", "mmsu://[::1]/a", "http://[::1]:8080/a"),
+            ("http://h:81/a:b", "mms://h/a:b", "http://h:81/a:b"),
+            ("http://h", "mms://h", "http://h"),
+        ] {
+            assert_eq!(both_families(url), (mms.to_owned(), http.to_owned()));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::config::Start;
-use crate::links;
+use crate::links::{self, quoted};
 
 /// What is worth telling at start.
 #[derive(Clone, Debug, Default)]
@@ -189,12 +189,7 @@ fn to_paste(facts: &Facts, purpose: Purpose, programs: &[(&str, &str)]) -> Vec<S
     let lines = |channel: &ChannelFacts| -> Vec<String> {
         let line = |(program, scheme): &(&str, &str)| {
             let url = links::url(scheme, &facts.host, port, &channel.name);
-            // Shells take brackets for a pattern.
-            if url.contains('[') {
-                format!("{program} '{url}'")
-            } else {
-                format!("{program} {url}")
-            }
+            format!("{program} {}", quoted(&url))
         };
         programs.iter().map(line).collect()
     };
@@ -222,15 +217,6 @@ fn to_receive(facts: &Facts) -> Vec<String> {
         Some(vec![format!("funnel record{how} {file} -o {output}")])
     };
     one_that_fits(facts.channels.iter().filter_map(line))
-}
-
-/// As a shell takes it for one word.
-fn quoted(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-".contains(letter);
-    if text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// The first lines that fit, or the first of all.

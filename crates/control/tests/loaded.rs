@@ -256,6 +256,8 @@ fn warnings_allow_the_configuration() {
 #[test]
 fn groups_that_work_but_will_surprise_are_warned_of() {
     let text = r#"
+        [listen]
+        http = []
         [channels.a]
         source.kind = "demo"
         multicast = { address = "239.128.0.5:2000", ttl = 0 }
@@ -278,7 +280,7 @@ fn groups_that_work_but_will_surprise_are_warned_of() {
         .map(ToString::to_string)
         .collect();
     let expected = [
-        ("channels.a.multicast", "no .nsc file is written"),
+        ("channels.a.multicast", "neither written nor shown"),
         ("channels.a.multicast.address", "the same as 224.0.0.5"),
         ("channels.a.multicast.ttl", "nothing leaves this machine"),
         ("channels.b.multicast.address", "assigned to some other"),

@@ -1,14 +1,15 @@
-//! The `.nsc` files: how players find a channel's group and learn its headers.
+//! The announcements (`.nsc`): how players find a channel's group and learn its headers.
 //!
-//! Shards say which headers their groups use; a thread of its own writes the files, since a disk may be slow. A file is
-//! replaced whole, so nobody ever reads half of one.
+//! Shards say which headers their groups use; a thread of its own pins the announcements to the [`Board`], where the pages find
+//! them, and writes the files, since a disk may be slow. A file is replaced whole, so nobody ever reads half of one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ pub struct Notice {
     /// Host of the server, as players are told.
     host: String,
     unicast_url: String,
-    path: PathBuf,
+    /// Where it is written, if anywhere.
+    path: Option<PathBuf>,
 }
 
 /// The headers a channel's packets refer to have changed.
@@ -37,21 +39,38 @@ pub struct Changed {
     pub formats: Formats,
 }
 
-/// Starts the thread that writes the files; it ends with the last sender.
+/// The latest announcement of each channel, as players get it.
+#[derive(Clone, Debug, Default)]
+pub struct Board(Arc<Mutex<HashMap<String, Arc<str>>>>);
+
+impl Board {
+    /// `None` until the channel's header is known.
+    pub fn read(&self, channel: &str) -> Option<Arc<str>> {
+        let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        board.get(channel).cloned()
+    }
+
+    fn pin(&self, channel: &str, text: &str) {
+        let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        board.insert(channel.to_owned(), text.into());
+    }
+}
+
+/// Starts the thread that keeps the board and writes the files; it ends with the last sender.
 ///
 /// # Errors
 /// When there is no thread to be had.
-pub fn start(notices: Vec<Option<Notice>>) -> io::Result<Sender<Changed>> {
+pub fn start(notices: Vec<Notice>, board: Board) -> io::Result<Sender<Changed>> {
     let (tell, told) = unbounded();
     thread::Builder::new()
         .name("funnel-announce".into())
-        .spawn(move || write_all(&notices, &told))?;
+        .spawn(move || write_all(&notices, &board, &told))?;
     Ok(tell)
 }
 
-fn write_all(notices: &[Option<Notice>], told: &Receiver<Changed>) {
+fn write_all(notices: &[Notice], board: &Board, told: &Receiver<Changed>) {
     // What could not be written is tried again: a folder may return, a disk get room.
-    let mut unwritten: BTreeMap<usize, Formats> = BTreeMap::new();
+    let mut unwritten: BTreeMap<usize, String> = BTreeMap::new();
     loop {
         let news = match unwritten.is_empty() {
             true => told.recv().map_err(RecvTimeoutError::from),
@@ -60,16 +79,21 @@ fn write_all(notices: &[Option<Notice>], told: &Receiver<Changed>) {
         match news {
             Ok(Changed { notice, formats }) => {
                 unwritten.remove(&notice);
-                if let Some(known) = notices.get(notice).and_then(Option::as_ref)
-                    && let Err(error) = known.announce(&formats)
-                {
+                let Some(known) = notices.get(notice) else {
+                    continue;
+                };
+                let Some(text) = known.text(formats) else {
+                    continue;
+                };
+                board.pin(&known.channel, &text);
+                if let Err(error) = known.write(&text) {
                     known.complain(&error);
-                    unwritten.insert(notice, formats);
+                    unwritten.insert(notice, text);
                 }
             }
-            Err(RecvTimeoutError::Timeout) => unwritten.retain(|notice, formats| {
-                let known = notices.get(*notice).and_then(Option::as_ref);
-                known.is_some_and(|known| known.announce(formats).is_err())
+            Err(RecvTimeoutError::Timeout) => unwritten.retain(|notice, text| {
+                let known = notices.get(*notice);
+                known.is_some_and(|known| known.write(text).is_err())
             }),
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -80,32 +104,35 @@ fn write_all(notices: &[Option<Notice>], told: &Receiver<Changed>) {
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 impl Notice {
-    /// The announcement of a channel with this group, to be written into `folder`.
+    /// The announcement of a channel with this group, to be written into `folder` if there is one.
     pub fn new(
         channel: &ChannelConfig,
         multicast: &ChannelMulticast,
         host: &str,
         unicast_url: String,
-        folder: &Path,
+        folder: Option<&Path>,
     ) -> Self {
         Self {
             channel: channel.name.clone(),
             multicast: multicast.clone(),
             host: host.to_owned(),
             unicast_url,
-            path: file(folder, &channel.name),
+            path: folder.map(|folder| file(folder, &channel.name)),
         }
     }
 
-    fn announce(&self, formats: &Formats) -> io::Result<()> {
-        self.write(formats.clone())?;
-        let file = self.path.display();
+    fn write(&self, text: &str) -> io::Result<()> {
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
+        replace(path, text.as_bytes())?;
+        let file = path.display();
         info!(channel = self.channel, %file, "the channel's group is announced");
         Ok(())
     }
 
     fn complain(&self, error: &io::Error) {
-        let file = self.path.display();
+        let file = self.path.as_deref().unwrap_or(Path::new("")).display();
         warn!(
             channel = self.channel,
             %file,
@@ -114,12 +141,10 @@ impl Notice {
         );
     }
 
-    fn write(&self, formats: Formats) -> io::Result<()> {
+    fn text(&self, formats: Formats) -> Option<String> {
         let mut text = String::new();
-        self.announcement(formats)
-            .ok_or(io::ErrorKind::InvalidInput)?
-            .encode(&mut text);
-        replace(&self.path, text.as_bytes())
+        self.announcement(formats)?.encode(&mut text);
+        Some(text)
     }
 
     /// `None` for what the configuration does not let through: no multicast address, port 0.
@@ -186,7 +211,7 @@ mod tests {
         };
         let demo = Config::demo().channels.remove(0);
         let url = "mms://live.example.org/demo".to_owned();
-        Notice::new(&demo, &multicast, "live.example.org", url, folder)
+        Notice::new(&demo, &multicast, "live.example.org", url, Some(folder))
     }
 
     /// Of the demo, as long as nobody gives it an id of its own.
@@ -204,7 +229,8 @@ mod tests {
         );
         let folder = tempfile::tempdir().expect("a temporary folder");
         let notice = notice(folder.path());
-        notice.write(formats()).expect("written");
+        let text = notice.text(formats()).expect("an announcement");
+        notice.write(&text).expect("written");
         let written = fs::read(folder.path().join("demo.nsc")).expect("the announcement");
         if std::env::var_os("FUNNEL_WRITE_EXPECTED").is_some() {
             fs::write(GOLDEN, &written).expect("the golden file");
@@ -258,7 +284,14 @@ mod tests {
     fn every_change_replaces_the_whole_file_and_a_bad_folder_stops_nobody() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let lost = notice(&folder.path().join("gone"));
-        let tell = start(vec![Some(lost), None, Some(notice(folder.path()))]).expect("a thread");
+        let unwritten = Notice {
+            channel: "unwritten".to_owned(),
+            path: None,
+            ..lost.clone()
+        };
+        let board = Board::default();
+        let notices = vec![lost, unwritten, notice(folder.path())];
+        let tell = start(notices, board.clone()).expect("a thread");
         let path = folder.path().join("demo.nsc");
         fs::write(&path, "an old one").expect("written");
         for notice in [0, 1, 2] {
@@ -272,6 +305,11 @@ mod tests {
         }
         let files = fs::read_dir(folder.path()).expect("our folder");
         assert_eq!(files.count(), 1, "nothing is left beside it");
+        for channel in ["demo", "unwritten"] {
+            let pinned = board.read(channel).expect("pinned, written or not");
+            assert!(read(pinned.as_bytes()).is_good(), "{channel}: {pinned}");
+        }
+        assert_eq!(board.read("other"), None);
         // The folder returns, and nothing else is told.
         let returned = folder.path().join("gone");
         fs::create_dir(&returned).expect("made");

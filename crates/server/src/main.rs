@@ -8,6 +8,7 @@ mod check;
 mod cli;
 mod client;
 mod console;
+mod desk;
 mod entry;
 mod failure;
 mod feed;

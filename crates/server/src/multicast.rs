@@ -18,7 +18,7 @@ use funnel_wire::msb::Span;
 use socket2::Socket;
 use tracing::{info, warn};
 
-use crate::announce::{self, Changed, Notice};
+use crate::announce::{self, Board, Changed, Notice};
 use crate::settings::Settings;
 
 /// A group to be, with its socket.
@@ -49,7 +49,8 @@ struct Place {
     announcer: Sender<Changed>,
 }
 
-/// The groups of all workers, dealt by number, with whoever announces them. `host` and `port` are where players find the server.
+/// The groups of all workers, dealt by number, with whoever announces them on `board` and in files. `host` and `port` are where
+/// players find the server.
 ///
 /// # Errors
 /// The sentence for the operator, about the first group that cannot be sent to.
@@ -58,6 +59,7 @@ pub fn deal(
     channels: &[Arc<Channel>],
     host: &str,
     port: u16,
+    board: &Board,
 ) -> Result<Vec<Vec<Seat>>, String> {
     let config = &settings.config;
     let mut of_workers: Vec<Vec<Seat>> = (0..settings.workers).map(|_| Vec::new()).collect();
@@ -72,10 +74,10 @@ pub fn deal(
     }
     let notice = |(channel, _, multicast): &(&ChannelConfig, _, &ChannelMulticast)| {
         let url = links::url("mms", host, port, &channel.name);
-        let folder = config.multicast.nsc_directory.as_deref()?;
-        Some(Notice::new(channel, multicast, host, url, folder))
+        let folder = config.multicast.nsc_directory.as_deref();
+        Notice::new(channel, multicast, host, url, folder)
     };
-    let announcer = announce::start(sent.iter().map(notice).collect())
+    let announcer = announce::start(sent.iter().map(notice).collect(), board.clone())
         .map_err(|error| format!("no thread for the announcements: {error}"))?;
     for (notice, (_, shared, multicast)) in sent.into_iter().enumerate() {
         let seat = Seat::open(shared, multicast, notice, announcer.clone())?;

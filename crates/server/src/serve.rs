@@ -17,16 +17,19 @@ use funnel_channel::{Channel, ChannelOptions};
 use funnel_control::config::{ChannelConfig, Config, PushConfig, SourceConfig, Start};
 use funnel_control::directory::Directory;
 use funnel_control::links;
+use funnel_control::pages::Site;
 use funnel_control::startup::{self, AnnouncementFacts, ChannelFacts, Facts, Purpose};
 use funnel_engine::{Admission, AdmissionLimits, UdpLimits};
 use funnel_ingest::{Ingest, Login, PullOptions, PushOptions, Source, SourceSpec};
 use funnel_session::LOAD_TEST_TOKEN;
+use funnel_session::server::Redirect;
 use funnel_uring::Caps;
 use funnel_uring::net::ListenOptions;
 use tracing::{error, info, warn};
 
-use crate::announce;
+use crate::announce::{self, Board};
 use crate::console::{say, start_log};
+use crate::desk::{self, Exhibit};
 use crate::failure::Failure;
 use crate::limits;
 use crate::listen::{self, Listeners};
@@ -109,7 +112,12 @@ fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> 
         .collect::<Result<Vec<_>, _>>()?;
     let host = host(settings, &listeners.addresses);
     let port = links::port(&listeners.addresses);
-    let groups = multicast::deal(settings, &channels, &host, port).map_err(Failure::Fault)?;
+    let board = Board::default();
+    let groups =
+        multicast::deal(settings, &channels, &host, port, &board).map_err(Failure::Fault)?;
+    let site = site(settings, &host, port);
+    let exhibits = exhibits(settings, &channels)?;
+    let _pages = desk::start(site, exhibits, board).map_err(Failure::fault)?;
     let cores = machine::cores();
     let mut shards = Vec::new();
     for ((index, listeners), groups) in listeners.of_workers.into_iter().enumerate().zip(groups) {
@@ -129,6 +137,44 @@ fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> 
         ingest,
         addresses: listeners.addresses,
     })
+}
+
+/// What the pages say of the server. `mms` is a port.
+fn site(settings: &Settings, host: &str, mms: u16) -> Site {
+    let config = &settings.config;
+    let port = |addresses: &[SocketAddr]| addresses.first().map(SocketAddr::port);
+    Site {
+        product: PRODUCT.to_owned(),
+        host: host.to_owned(),
+        host_is_configured: config.server.public_host.is_some(),
+        mms,
+        http: port(&config.listen.http),
+        https: port(&config.listen.https),
+    }
+}
+
+/// Where a channel is instead, if it is elsewhere.
+fn redirect(channel: &ChannelConfig) -> Option<Arc<Redirect>> {
+    let SourceConfig::Elsewhere { url } = &channel.source else {
+        return None;
+    };
+    let (mms, http) = links::both_families(url);
+    Some(Arc::new(Redirect { mms, http }))
+}
+
+/// The channels as the pages show them.
+fn exhibits(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Directory<Exhibit>, Failure> {
+    let entry = |(channel, shared): (&ChannelConfig, &Arc<Channel>)| {
+        let exhibit = Exhibit {
+            channel: Arc::clone(shared),
+            is_load_test: matches!(channel.source, SourceConfig::Probe { .. }),
+            is_multicast: channel.multicast.is_some(),
+            elsewhere: redirect(channel),
+        };
+        (channel.name.clone(), exhibit)
+    };
+    let configured = settings.config.channels.iter();
+    Directory::new(configured.zip(channels).map(entry)).map_err(Failure::fault)
 }
 
 fn channel_of(channel: &ChannelConfig, workers: usize) -> Arc<Channel> {

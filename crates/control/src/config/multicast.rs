@@ -10,7 +10,7 @@ use super::fault::Fault;
 use super::read::place_of;
 use super::schema::CHANNEL_MULTICAST;
 use super::walk::{Entry, Section, Walk, join, shortened};
-use super::{ChannelConfig, ChannelMulticast, Interface, Multicast};
+use super::{ChannelMulticast, Config, Interface, Multicast};
 
 /// Groups of earlier channels, with their places.
 pub(super) type Groups = Vec<(SocketAddr, Range<usize>)>;
@@ -300,20 +300,23 @@ fn folder(walk: &mut Walk, entry: &Entry<'_>) -> Option<PathBuf> {
     None
 }
 
-/// Groups nobody can find.
-pub(super) fn warn_about_unannounced(
-    walk: &mut Walk,
-    multicast: &Multicast,
-    channels: &[ChannelConfig],
-) {
-    let first = channels.iter().find(|channel| channel.multicast.is_some());
-    if let (None, Some(channel)) = (&multicast.nsc_directory, first) {
+/// Groups nobody can find: neither at `http://HOST/NAME.nsc` nor in a file.
+pub(super) fn warn_about_unannounced(walk: &mut Walk, config: &Config) {
+    let listen = &config.listen;
+    if !listen.http.is_empty() || !listen.https.is_empty() {
+        return;
+    }
+    let mut channels = config.channels.iter();
+    let first = channels.find(|channel| channel.multicast.is_some());
+    if let (None, Some(channel)) = (&config.multicast.nsc_directory, first) {
         let path = format!("{}.multicast", join("channels", &channel.name));
         let span = walk.span_of(&path);
-        let message = "no .nsc file is written, so no player finds the group".to_owned();
+        let message =
+            "the .nsc file is neither written nor shown over HTTP, so no player finds the group"
+                .to_owned();
         walk.add(
             Fault::new(path, span, message)
-                .help("[multicast] nsc_directory = \"FOLDER\"")
+                .help("[listen] http, or [multicast] nsc_directory = \"FOLDER\"")
                 .warning(),
         );
     }

@@ -70,7 +70,7 @@ fn one(walk: &mut Walk, document: &Document<String>) -> Config {
     if let Some(section) = table(walk, &top, MULTICAST) {
         config.multicast = multicast::shared(walk, &section);
     }
-    multicast::warn_about_unannounced(walk, &config.multicast, &config.channels);
+    multicast::warn_about_unannounced(walk, &config);
     config
 }
 

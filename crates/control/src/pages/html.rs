@@ -1,6 +1,7 @@
 //! The templates and what is put into them. They escape all text; URLs of ours have nothing to escape.
 
 use std::fmt::{self, Write as _};
+use std::sync::LazyLock;
 
 use http::StatusCode;
 use minijinja::value::{Value, ValueKind};
@@ -142,20 +143,13 @@ struct Line {
     line: String,
 }
 
-fn players(links: &Links, show: &Show, best: &str) -> Vec<Line> {
+fn players(urls: &Links, show: &Show, best: &str) -> Vec<Line> {
     let line = |(player, line): (&'static str, String)| Line { player, line };
-    // Shells take brackets for a pattern, and what is elsewhere has any URL.
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/:._~%-".contains(letter);
-    let word = if best.chars().all(is_plain) {
-        best.to_owned()
-    } else {
-        format!("'{}'", best.replace('\'', "%27"))
-    };
+    let word = links::quoted(best);
     let classic = match &show.elsewhere {
         Some(elsewhere) => shown(&elsewhere.mms),
-        None => links.mms(&show.name),
+        None => urls.mms(&show.name),
     };
-    let file = format!("'{}.asf'", show.name.replace('\'', "_"));
     let mut lines = vec![
         ("VLC", format!("vlc {word}")),
         ("mpv", format!("mpv {word}")),
@@ -165,7 +159,8 @@ fn players(links: &Links, show: &Show, best: &str) -> Vec<Line> {
         ("Windows Media Player", classic),
     ];
     if best.starts_with("http") {
-        lines.push(("Record", format!("curl -o {} {word}", shown(&file))));
+        let file = links::quoted(&format!("{}.asf", shown(&show.name)));
+        lines.push(("Record", format!("curl -o {file} {word}")));
     }
     lines.into_iter().map(line).collect()
 }
@@ -206,7 +201,12 @@ fn local(name: &str, extension: &str) -> String {
 }
 
 fn render(name: &str, context: Value) -> String {
-    const TEMPLATES: [(&str, &str); 5] = [
+    let template = TEMPLATES.get_template(name).expect("one of the list");
+    template.render(context).expect("a test renders it")
+}
+
+static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    const ALL: [(&str, &str); 5] = [
         ("frame.html", include_str!("frame.html")),
         ("index.html", include_str!("index.html")),
         ("channel.html", include_str!("channel.html")),
@@ -222,14 +222,13 @@ fn render(name: &str, context: Value) -> String {
         }
         _ => minijinja::escape_formatter(out, state, value),
     });
-    for (name, source) in TEMPLATES {
+    for (name, source) in ALL {
         templates
             .add_template(name, source)
             .expect("a test renders it");
     }
-    let template = templates.get_template(name).expect("one of the above");
-    template.render(context).expect("a test renders it")
-}
+    templates
+});
 
 /// What HTML and XML need, in text and in attributes, and no more: players read playlists with small parsers, people read URLs.
 fn escape(text: &str, out: &mut Output<'_>) -> fmt::Result {
