@@ -65,19 +65,20 @@ impl Target {
     /// # Errors
     /// In words for the user.
     pub fn find(text: &str, options: Options, interface: Option<&str>) -> Result<Target, String> {
-        let schemes = ["http://", "https://", "mmsh://"];
+        let scheme = text
+            .split_once("://")
+            .map(|(scheme, _)| scheme.to_ascii_lowercase());
         let kind = if text.ends_with(".nsc") && !text.contains("://") {
             let interface = interface.map(Interface::find).transpose();
             let interface = interface.map_err(|error| format!("--interface: {error}"))?;
             Kind::Group(Arc::new(announcement(text)?), interface)
-        } else if schemes.iter().any(|scheme| text.starts_with(scheme)) {
+        } else if matches!(scheme.as_deref(), Some("http" | "https" | "mmsh")) {
             Kind::Http(Arc::new(
                 http::HttpUrl::from_str(text).map_err(|error| error.to_string())?,
             ))
         } else {
-            let url = Url::from_str(text).map_err(|error| {
-                format!("{error}, or http:// for other servers, or a file .nsc for a multicast")
-            })?;
+            let url = Url::from_str(text)
+                .map_err(|error| format!("{error}, or a file .nsc for a multicast"))?;
             Kind::Mms(Arc::new(url.clone()), Arc::new(over(&url, options)?))
         };
         let address = match &kind {

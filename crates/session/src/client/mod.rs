@@ -1,10 +1,12 @@
-//! Our own player: opens a channel in the manner of Windows Media Player 9 (protocol page §13), or of another.
+//! Our own player: opens a channel in the manner of Windows Media Player 9 (protocol page §13), or of another. Over HTTP:
+//! [`http`], with the same events.
 //!
 //! Contract: feed one [`Input`], then call [`Session::poll_output`] until [`Output::Idle`]. The connection must exist
 //! when the session is made; the first poll yields the first message. Packets are lent from the session's buffer, so
 //! handle each before the next poll.
 
 mod datagrams;
+pub mod http;
 mod inbox;
 mod manner;
 mod rebuild;
@@ -18,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use funnel_asf::Selection;
 use funnel_wire::mms::{Acceleration, FrameError, HResult};
+use funnel_wire::wmsp::{Fault, StatusCode};
 
 pub use funnel_wire::mms::Transport;
 pub use manner::{Manner, PlayTags};
@@ -215,6 +218,12 @@ pub enum CloseReason {
     NoDatagrams,
     /// The server sent something that is not MMS.
     Framing(FrameError),
+    /// The server sent something that is not HTTP.
+    Http(Fault),
+    /// The answer over HTTP is neither a stream of Windows Media nor ASF.
+    NoStream,
+    /// The server answered with this status of HTTP.
+    Answered(StatusCode),
     /// The server sent a damaged message or header.
     Damaged(&'static str),
 }
