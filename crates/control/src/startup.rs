@@ -18,6 +18,10 @@ pub struct Facts {
     pub version: String,
     /// Where MMS listens (really, after port 0 was resolved).
     pub mms: Vec<SocketAddr>,
+    /// Where HTTP listens, likewise.
+    pub http: Vec<SocketAddr>,
+    /// Where HTTPS listens, likewise.
+    pub https: Vec<SocketAddr>,
     /// Players may have the media over UDP.
     pub udp: bool,
     /// Host for the lines to paste: `public_host` or what the caller takes for this machine. IPv6 without brackets.
@@ -37,7 +41,7 @@ pub struct Facts {
 pub struct ChannelFacts {
     /// As configured.
     pub name: String,
-    /// `demo`, `file`, `command` or `probe`.
+    /// `demo`, `file`, `command`, `push`, `pull`, `probe`, or `redirect` for one that is elsewhere.
     pub kind: &'static str,
     /// What it is on air for.
     pub purpose: Purpose,
@@ -54,8 +58,8 @@ pub struct ChannelFacts {
 /// How a channel's multicast group is found.
 #[derive(Clone, Debug, Default)]
 pub struct AnnouncementFacts {
-    /// The `.nsc` file.
-    pub file: String,
+    /// The `.nsc` file, if one is written. Over HTTP the announcement is always shown.
+    pub file: Option<String>,
     /// Receivers join for one sender.
     pub source_specific: bool,
 }
@@ -68,6 +72,8 @@ pub enum Purpose {
     Show,
     /// To be load tested: there is nothing to see or hear.
     LoadTest,
+    /// Not on air here: players are sent to another server.
+    Elsewhere,
 }
 
 /// Lines of the screen at most.
@@ -80,11 +86,11 @@ pub const COLUMNS_MAX: usize = 100;
 pub fn screen(facts: &Facts) -> String {
     let mut screen = Screen::default();
     screen.line(format!(
-        "{} {} · live broadcasting over MMS",
+        "{} {} · live broadcasting over MMS and HTTP",
         facts.product, facts.version
     ));
     screen.gap();
-    screen.field("listening", listening(facts));
+    listening(&mut screen, facts);
     channels(&mut screen, &facts.channels);
     play(&mut screen, facts);
     screen.gap();
@@ -97,17 +103,23 @@ pub fn screen(facts: &Facts) -> String {
     screen.text
 }
 
-fn listening(facts: &Facts) -> String {
-    let addresses: Vec<_> = facts.mms.iter().map(SocketAddr::to_string).collect();
+fn listening(screen: &mut Screen, facts: &Facts) {
+    let at = |protocol: &str, addresses: &[SocketAddr]| {
+        let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+        (!addresses.is_empty()).then(|| format!("{protocol} at {}", addresses.join(", ")))
+    };
     let ways = if facts.udp { "TCP and UDP" } else { "TCP" };
-    match addresses.as_slice() {
-        [] => "nowhere".to_owned(),
-        addresses => format!("MMS over {ways} at {}", addresses.join(", ")),
+    let mms = at(&format!("MMS over {ways}"), &facts.mms);
+    screen.field("listening", mms.as_deref().unwrap_or("nowhere"));
+    let web = [at("HTTP", &facts.http), at("HTTPS", &facts.https)];
+    let web: Vec<_> = web.into_iter().flatten().collect();
+    if !web.is_empty() {
+        screen.field("", web.join("; "));
     }
 }
 
 fn channels(screen: &mut Screen, channels: &[ChannelFacts]) {
-    const SHOWN_MAX: usize = 7;
+    const SHOWN_MAX: usize = 6;
     // "And 1 more" would take the line that the one itself needs.
     let shown = if channels.len() <= SHOWN_MAX {
         channels.len()
@@ -122,7 +134,7 @@ fn channels(screen: &mut Screen, channels: &[ChannelFacts]) {
         .min(NAME_COLUMNS_MAX);
     for (index, channel) in channels[..shown].iter().enumerate() {
         let name = cut(&channel.name, NAME_COLUMNS_MAX);
-        let line = format!("{name:width$}  {:8}{}", channel.kind, condition(channel));
+        let line = format!("{name:width$}  {:9}{}", channel.kind, condition(channel));
         screen.field(if index == 0 { "channels" } else { "" }, line.trim_end());
     }
     match channels.len() - shown {
@@ -139,10 +151,11 @@ fn condition(channel: &ChannelFacts) -> String {
         .bit_rate
         .map(|rate| format!("{}  ", BitRate(rate)))
         .unwrap_or_default();
-    let state = match (channel.start, channel.bit_rate) {
-        (Start::FirstViewer, _) => "starts with the first viewer",
-        (Start::Always, Some(_)) => "on air",
-        (Start::Always, None) => "waiting for its source",
+    let state = match (channel.purpose, channel.start, channel.bit_rate) {
+        (Purpose::Elsewhere, ..) => "on another server",
+        (_, Start::FirstViewer, _) => "starts with the first viewer",
+        (_, Start::Always, Some(_)) => "on air",
+        (_, Start::Always, None) => "waiting for its source",
     };
     let title = channel
         .title
@@ -151,31 +164,41 @@ fn condition(channel: &ChannelFacts) -> String {
         .map(|title| format!("  “{title}”"))
         .unwrap_or_default();
     let purpose = match channel.purpose {
-        Purpose::Show => "",
+        Purpose::Show | Purpose::Elsewhere => "",
         Purpose::LoadTest => ", to be load tested",
     };
     format!("{rate}{state}{purpose}{title}")
 }
 
 fn play(screen: &mut Screen, facts: &Facts) {
-    let shows = to_paste(facts, Purpose::Show, &PLAYERS);
-    let over_udp = to_paste(
-        facts,
-        Purpose::Show,
-        if facts.udp { &OVER_UDP } else { &[] },
-    );
-    let load_tests = to_paste(facts, Purpose::LoadTest, &LOAD_TESTER);
-    let multicasts = to_receive(facts);
-    if shows.is_empty() && load_tests.is_empty() && multicasts.is_empty() {
+    let is_show = |channel: &ChannelFacts| channel.purpose == Purpose::Show;
+    let players = match facts.http.is_empty() {
+        true => &PLAYERS_OF_MMS,
+        false => &PLAYERS,
+    };
+    let over_udp: &[_] = if facts.udp { &OVER_UDP } else { &[] };
+    let parts = [
+        ("play", to_paste(facts, is_show, players)),
+        ("over UDP", to_paste(facts, is_show, over_udp)),
+        ("browser", to_browse(facts)),
+        (
+            "push",
+            to_paste(facts, |channel| channel.kind == "push", &ENCODER),
+        ),
+        (
+            "load test",
+            to_paste(
+                facts,
+                |channel| channel.purpose == Purpose::LoadTest,
+                &LOAD_TESTER,
+            ),
+        ),
+        ("multicast", to_receive(facts)),
+    ];
+    if parts.iter().all(|(_, lines)| lines.is_empty()) {
         return;
     }
     screen.gap();
-    let parts = [
-        ("play", shows),
-        ("over UDP", over_udp),
-        ("load test", load_tests),
-        ("multicast", multicasts),
-    ];
     for (name, lines) in parts {
         for (index, line) in lines.iter().enumerate() {
             screen.whole_field(if index == 0 { name } else { "" }, line);
@@ -183,22 +206,40 @@ fn play(screen: &mut Screen, facts: &Facts) {
     }
 }
 
-/// The lines that open the first channel for `purpose` whose lines fit, or the first of all; none without such a channel.
-fn to_paste(facts: &Facts, purpose: Purpose, programs: &[(&str, &str)]) -> Vec<String> {
-    let port = links::port(&facts.mms);
+/// The lines that open the first fitting channel whose lines are short enough, or the first of all; none without such a channel.
+fn to_paste(
+    facts: &Facts,
+    fits: impl Fn(&ChannelFacts) -> bool,
+    programs: &[(&str, &str)],
+) -> Vec<String> {
     let lines = |channel: &ChannelFacts| -> Vec<String> {
         let line = |(program, scheme): &(&str, &str)| {
+            let port = match *scheme {
+                "http" => facts.http.first()?.port(),
+                _ => links::port(&facts.mms),
+            };
             let url = links::url(scheme, &facts.host, port, &channel.name);
-            format!("{program} {}", quoted(&url))
+            Some(format!("{program} {}", quoted(&url)))
         };
-        programs.iter().map(line).collect()
+        programs.iter().filter_map(line).collect()
     };
-    let channels = facts.channels.iter();
     one_that_fits(
-        channels
-            .filter(|channel| channel.purpose == purpose)
+        facts
+            .channels
+            .iter()
+            .filter(|channel| fits(channel))
             .map(lines),
     )
+}
+
+/// The front page.
+fn to_browse(facts: &Facts) -> Vec<String> {
+    let page = |scheme, addresses: &[SocketAddr]| {
+        let port = addresses.first()?.port();
+        Some(links::url(scheme, &facts.host, port, ""))
+    };
+    let page = page("http", &facts.http).or_else(|| page("https", &facts.https));
+    page.into_iter().collect()
 }
 
 /// The line that receives the first channel with an announcement.
@@ -210,11 +251,13 @@ fn to_receive(facts: &Facts) -> Vec<String> {
         } else {
             ""
         };
-        let (file, output) = (
-            quoted(&announcement.file),
-            quoted(&format!("{}.asf", channel.name)),
-        );
-        Some(vec![format!("funnel record{how} {file} -o {output}")])
+        let over_http = facts.http.first().map(|address| {
+            let url = links::url("http", &facts.host, address.port(), &channel.name);
+            format!("{url}.nsc")
+        });
+        let place = quoted(&over_http.or_else(|| announcement.file.clone())?);
+        let output = quoted(&format!("{}.asf", channel.name));
+        Some(vec![format!("funnel record{how} {place} -o {output}")])
     };
     one_that_fits(facts.channels.iter().filter_map(line))
 }
@@ -233,9 +276,12 @@ fn one_that_fits(mut all: impl Iterator<Item = Vec<String>>) -> Vec<String> {
     all.find(fits).unwrap_or(first)
 }
 
-/// Programs and the scheme under which each finds MMS over TCP.
-const PLAYERS: [(&str, &str); 3] = [("ffplay", "mmst"), ("vlc", "mms"), ("mplayer", "mms")];
+/// Programs and the scheme under which each plays best. One of them shows that `mms://` works as well.
+const PLAYERS: [(&str, &str); 3] = [("ffplay", "http"), ("vlc", "http"), ("mplayer", "mms")];
+/// The same without an HTTP port.
+const PLAYERS_OF_MMS: [(&str, &str); 3] = [("ffplay", "mmst"), ("vlc", "mms"), ("mplayer", "mms")];
 const OVER_UDP: [(&str, &str); 1] = [("vlc", "mmsu")];
+const ENCODER: [(&str, &str); 1] = [("funnel push FILE.wmv", "http")];
 const LOAD_TESTER: [(&str, &str); 1] = [("funnel-load", "mms")];
 
 fn settings(facts: &Facts) -> String {
@@ -367,6 +413,8 @@ mod tests {
             product: "funnel".to_owned(),
             version: "0.1.0".to_owned(),
             mms: vec![address("0.0.0.0:1755"), address("[::]:1755")],
+            http: vec![address("0.0.0.0:8080"), address("[::]:8080")],
+            https: Vec::new(),
             udp: true,
             host: "studio".to_owned(),
             channels: vec![ChannelFacts {
@@ -389,15 +437,17 @@ mod tests {
         assert_eq!(
             screen(&demo()),
             "\
-funnel 0.1.0 · live broadcasting over MMS
+funnel 0.1.0 · live broadcasting over MMS and HTTP
 
 listening  MMS over TCP and UDP at 0.0.0.0:1755, [::]:1755
-channels   demo  demo    300 kb/s  on air  “funnel demo”
+           HTTP at 0.0.0.0:8080, [::]:8080
+channels   demo  demo     300 kb/s  on air  “funnel demo”
 
-play       ffplay mmst://studio/demo
-           vlc mms://studio/demo
+play       ffplay http://studio:8080/demo
+           vlc http://studio:8080/demo
            mplayer mms://studio/demo
 over UDP   vlc mmsu://studio/demo
+browser    http://studio:8080/
 
 settings   built-in demo; for your own channels copy config/funnel.toml and use --config
 stop       Ctrl-C ends every session properly; a second one stops at once
@@ -418,6 +468,7 @@ stop       Ctrl-C ends every session properly; a second one stops at once
         };
         let facts = Facts {
             mms: vec![address("[2001:db8::7]:1756")],
+            http: Vec::new(),
             udp: false,
             host: "2001:db8::7".to_owned(),
             channels: vec![
@@ -435,12 +486,12 @@ stop       Ctrl-C ends every session properly; a second one stops at once
         assert_eq!(
             screen(&facts),
             "\
-funnel 0.1.0 · live broadcasting over MMS
+funnel 0.1.0 · live broadcasting over MMS and HTTP
 
 listening  MMS over TCP at [2001:db8::7]:1756
-channels   Evening News  command starts with the first viewer
-           loop          file    12.3 Mb/s  on air  “a\u{fffd}b”
-           studio        command waiting for its source
+channels   Evening News  command  starts with the first viewer
+           loop          file     12.3 Mb/s  on air  “a\u{fffd}b”
+           studio        command  waiting for its source
 
 play       ffplay 'mmst://[2001:db8::7]:1756/Evening%20News'
            vlc 'mms://[2001:db8::7]:1756/Evening%20News'
@@ -470,13 +521,14 @@ warning    channel loop: packets of 5,980 bytes are above the MTU; players behin
         assert!(
             both.contains(
                 "\
-channels   probe  probe   300 kb/s  on air, to be load tested
-           demo   demo    300 kb/s  on air  “funnel demo”
+channels   probe  probe    300 kb/s  on air, to be load tested
+           demo   demo     300 kb/s  on air  “funnel demo”
 
-play       ffplay mmst://studio/demo
-           vlc mms://studio/demo
+play       ffplay http://studio:8080/demo
+           vlc http://studio:8080/demo
            mplayer mms://studio/demo
 over UDP   vlc mmsu://studio/demo
+browser    http://studio:8080/
 load test  funnel-load mms://studio/probe
 
 "
@@ -486,30 +538,67 @@ load test  funnel-load mms://studio/probe
         facts.channels = vec![probe];
         let alone = screen(&facts);
         assert!(
-            alone.contains("\n\nload test  funnel-load mms://studio/probe\n\n"),
+            alone.contains(
+                "\n\nbrowser    http://studio:8080/\nload test  funnel-load mms://studio/probe\n\n"
+            ),
             "{alone}"
         );
         assert!(!alone.contains("ffplay"), "{alone}");
     }
 
     #[test]
+    fn encoders_and_other_servers_are_shown_for_what_they_are() {
+        let channel = |name: &str, kind, purpose| ChannelFacts {
+            name: name.to_owned(),
+            kind,
+            purpose,
+            ..ChannelFacts::default()
+        };
+        let facts = Facts {
+            https: vec![address("0.0.0.0:8443")],
+            channels: vec![
+                channel("far", "redirect", Purpose::Elsewhere),
+                channel("live", "push", Purpose::Show),
+            ],
+            ..demo()
+        };
+        let screen = screen(&facts);
+        for expected in [
+            "           HTTP at 0.0.0.0:8080, [::]:8080; HTTPS at 0.0.0.0:8443\n",
+            "channels   far   redirect on another server\n",
+            "           live  push     waiting for its source\n",
+            "play       ffplay http://studio:8080/live\n",
+            "push       funnel push FILE.wmv http://studio:8080/live\n",
+        ] {
+            assert!(screen.contains(expected), "{expected} in {screen}");
+        }
+    }
+
+    #[test]
     fn a_group_is_received_from_its_announcement() {
         let mut facts = demo();
-        let mut with = |file: &str| {
+        let mut with = |http: bool, file: &str| {
+            facts.http = demo().http.into_iter().filter(|_| http).collect();
             facts.channels[0].announcement = Some(AnnouncementFacts {
-                file: file.to_owned(),
+                file: Some(file.to_owned()),
                 source_specific: false,
             });
             screen(&facts)
         };
-        let plain = with("/srv/www/demo.nsc");
+        let over_http = with(true, "/srv/www/demo.nsc");
+        assert!(
+            over_http
+                .contains("multicast  funnel record http://studio:8080/demo.nsc -o demo.asf\n\n"),
+            "{over_http}"
+        );
+        let plain = with(false, "/srv/www/demo.nsc");
         assert!(
             plain.contains(
                 "over UDP   vlc mmsu://studio/demo\nmulticast  funnel record /srv/www/demo.nsc -o demo.asf\n\n"
             ),
             "{plain}"
         );
-        let odd = with("nsc/it's on.nsc");
+        let odd = with(false, "nsc/it's on.nsc");
         assert!(
             odd.contains(r"funnel record 'nsc/it'\''s on.nsc' -o demo.asf"),
             "{odd}"
@@ -523,12 +612,13 @@ load test  funnel-load mms://studio/probe
             warnings in proptest::collection::vec("[ -~]{0,400}", 0..12),
             listens in 0usize..12,
         ) {
-            let channel = |name| ChannelFacts { name, kind: "command", title: Some("t".repeat(300)), announcement: Some(AnnouncementFacts::default()), ..ChannelFacts::default() };
+            let channel = |name| ChannelFacts { name, kind: "push", title: Some("t".repeat(300)), announcement: Some(AnnouncementFacts::default()), ..ChannelFacts::default() };
             let probe = ChannelFacts { purpose: Purpose::LoadTest, kind: "probe", ..channel("p".to_owned()) };
             let facts = Facts {
                 // Names that fit, so that no line to paste is too long.
                 channels: std::iter::once("x".to_owned()).chain(names).map(channel).chain([probe]).collect(),
                 mms: vec![address("[2001:db8::1234:5678:9abc:def0]:17550"); listens],
+                https: vec![address("[2001:db8::1234:5678:9abc:def0]:17551"); listens],
                 warnings,
                 ..demo()
             };

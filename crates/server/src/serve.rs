@@ -348,6 +348,7 @@ fn facts(settings: &Settings, addresses: &[SocketAddr]) -> Facts {
             kind: channel.source.kind(),
             purpose: match channel.source {
                 SourceConfig::Probe { .. } => Purpose::LoadTest,
+                SourceConfig::Elsewhere { .. } => Purpose::Elsewhere,
                 _ => Purpose::Show,
             },
             start: channel.start,
@@ -359,6 +360,8 @@ fn facts(settings: &Settings, addresses: &[SocketAddr]) -> Facts {
         product: "funnel".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         mms: addresses.to_vec(),
+        http: config.listen.http.clone(),
+        https: config.listen.https.clone(),
         udp: config.listen.udp,
         host: host(settings, addresses),
         channels: channels.collect(),
@@ -371,10 +374,10 @@ fn facts(settings: &Settings, addresses: &[SocketAddr]) -> Facts {
 /// Where a channel's group is announced.
 fn announcement(channel: &ChannelConfig, config: &Config) -> Option<AnnouncementFacts> {
     let multicast = channel.multicast.as_ref()?;
-    let folder = config.multicast.nsc_directory.as_deref()?;
-    let file = announce::file(folder, &channel.name);
+    let folder = config.multicast.nsc_directory.as_deref();
+    let file = folder.map(|folder| announce::file(folder, &channel.name));
     Some(AnnouncementFacts {
-        file: file.display().to_string(),
+        file: file.map(|file| file.display().to_string()),
         source_specific: multicast.source_specific,
     })
 }
@@ -516,10 +519,11 @@ mod tests {
         let addresses = ["127.0.0.1:1755".parse().expect("an address")];
         let screen = startup::screen(&facts(&settings, &addresses));
         for line in [
-            "ffplay mmst://127.0.0.1/demo",
-            "vlc mms://127.0.0.1/demo",
+            "ffplay http://127.0.0.1:8080/demo",
+            "vlc http://127.0.0.1:8080/demo",
             "mplayer mms://127.0.0.1/demo",
             "vlc mmsu://127.0.0.1/demo",
+            "browser    http://127.0.0.1:8080/",
             "on air  “funnel demo”",
         ] {
             assert!(screen.contains(line), "{line:?} in\n{screen}");
