@@ -38,6 +38,7 @@ mod probe;
 mod push;
 mod runtime;
 mod spread;
+pub mod trust;
 mod visitor;
 mod wants;
 
