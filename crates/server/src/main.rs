@@ -28,6 +28,10 @@ mod serve;
 mod settings;
 mod shard;
 mod signals;
+mod sockets;
+mod tls;
+mod veil;
+mod visitors;
 
 use std::process::ExitCode;
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use funnel_control::access::ClientLogRecord;
 use funnel_engine::{Counters, Reason, Report, ViewerStats};
 use funnel_session::ClientLog;
+use funnel_session::server::Desk;
 use tracing::{info, warn};
 
 pub(crate) struct Reporter {
@@ -17,6 +18,8 @@ pub(crate) struct Reporter {
     suppressed: u32,
     /// Datagrams dropped unread, as said last.
     unheard: u64,
+    /// The kernel cannot hand connections over, and that was said.
+    said_no_hand_over: bool,
 }
 
 impl Reporter {
@@ -27,6 +30,7 @@ impl Reporter {
             lines: 0,
             suppressed: 0,
             unheard: 0,
+            said_no_hand_over: false,
         }
     }
 
@@ -101,6 +105,41 @@ impl Reporter {
         if self.allow(now) {
             let error = std::io::Error::from_raw_os_error(errno);
             warn!(shard = self.shard, %error, "a connection could not be accepted: the table of connections is full, or the kernel refused");
+        }
+    }
+
+    /// A connection that no player made could not leave the ring, and is closed.
+    pub(crate) fn not_handed_over(&mut self, error: &std::io::Error, now: Instant) {
+        if error.raw_os_error() == Some(EOPNOTSUPP) {
+            if !std::mem::replace(&mut self.said_no_hand_over, true) {
+                warn!(
+                    shard = self.shard,
+                    "this kernel cannot hand connections over (Linux 6.8 and newer can): encoders that push, browsers and requests for announcements are turned away"
+                );
+            }
+        } else if self.allow(now) {
+            info!(shard = self.shard, %error, "a connection could not be handed over");
+        }
+    }
+
+    /// A desk had no place for a connection, which is closed.
+    pub(crate) fn turned_away(&mut self, desk: Desk, now: Instant) {
+        if self.allow(now) {
+            let who = match desk {
+                Desk::Ingest => "an encoder",
+                Desk::Pages => "a request for a page",
+            };
+            warn!(
+                shard = self.shard,
+                "{who} was turned away: too many at once, or funnel is starting or stopping"
+            );
+        }
+    }
+
+    /// A connection to an HTTPS port that does not speak TLS, or not as we do.
+    pub(crate) fn tls_failed(&mut self, error: &rustls::Error, now: Instant) {
+        if self.allow(now) {
+            info!(shard = self.shard, %error, "a TLS connection failed");
         }
     }
 
@@ -296,6 +335,8 @@ fn record(peer: std::net::IpAddr, channel: String, log: &ClientLog) -> ClientLog
     }
 }
 
+/// Linux, `errno.h`: the kernel does not know the operation.
+const EOPNOTSUPP: i32 = 95;
 const PERIOD: Duration = Duration::from_secs(10);
 /// Lines about viewers per shard and period; a flash crowd or an attack is counted beyond.
 const LINES_PER_PERIOD: u32 = 200;

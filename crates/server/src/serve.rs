@@ -7,8 +7,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use funnel_control::directory::Directory;
 use funnel_control::links;
 use funnel_control::pages::Site;
 use funnel_control::startup::{self, AnnouncementFacts, ChannelFacts, Facts, Purpose};
-use funnel_engine::{Admission, AdmissionLimits, UdpLimits};
+use funnel_engine::{Admission, AdmissionLimits, Found, UdpLimits};
 use funnel_ingest::{Ingest, Login, PullOptions, PushOptions, Source, SourceSpec};
 use funnel_session::LOAD_TEST_TOKEN;
 use funnel_session::server::Redirect;
@@ -32,13 +32,15 @@ use crate::console::{say, start_log};
 use crate::desk::{self, Exhibit};
 use crate::failure::Failure;
 use crate::limits;
-use crate::listen::{self, Listeners};
+use crate::listen::{self, Addresses, Listeners};
 use crate::machine;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Letter, Mailbox};
 use crate::multicast;
 use crate::settings::{self, DEMO, REFERENCE, Settings};
 use crate::shard::{self, Plan, Served, Services, Shard, Tuning};
 use crate::signals;
+use crate::tls::Certificate;
+use crate::visitors::Desks;
 
 /// Serves until a signal comes and every session has ended, or the drain time is over.
 ///
@@ -53,7 +55,8 @@ pub fn run(config: Option<&Path>) -> Result<(), Failure> {
         send_buffer_bytes: Some(send_buffer_bytes(&settings)),
         ..ListenOptions::default()
     };
-    let listeners = listen::bind(&settings.config.listen, settings.workers, &options)
+    let listen = &settings.config.listen;
+    let listeners = listen::bind(listen, settings.file.is_none(), settings.workers, &options)
         .map_err(Failure::Fault)?;
     settings.warnings.extend(listeners.warnings.iter().cloned());
     // Before anything runs: a signal from here on ends it properly.
@@ -93,7 +96,11 @@ fn send_buffer_bytes(settings: &Settings) -> usize {
 struct Running {
     shards: Vec<Shard>,
     ingest: Ingest,
-    addresses: Vec<SocketAddr>,
+    addresses: Addresses,
+    /// What all shards share.
+    services: Arc<Services>,
+    /// Looked at while the server runs.
+    certificate: Option<Certificate>,
 }
 
 fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> {
@@ -110,14 +117,21 @@ fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> 
         .zip(&channels)
         .filter_map(|(channel, shared)| source_of(channel, shared).transpose())
         .collect::<Result<Vec<_>, _>>()?;
+    let (certificate, tls) = match &config.tls {
+        Some(files) if !listeners.addresses.https.is_empty() => {
+            let loaded = Certificate::load(files, Instant::now()).map_err(Failure::fault)?;
+            (Some(loaded.0), Some(loaded.1))
+        }
+        _ => (None, None),
+    };
     let host = host(settings, &listeners.addresses);
-    let port = links::port(&listeners.addresses);
+    let port = links::port(&listeners.addresses.mms);
     let board = Board::default();
     let groups =
         multicast::deal(settings, &channels, &host, port, &board).map_err(Failure::Fault)?;
-    let site = site(settings, &host, port);
+    let site = site(settings, &host, &listeners.addresses);
     let exhibits = exhibits(settings, &channels)?;
-    let _pages = desk::start(site, exhibits, board).map_err(Failure::fault)?;
+    let pages = desk::start(site, exhibits, board).map_err(Failure::fault)?;
     let cores = machine::cores();
     let mut shards = Vec::new();
     for ((index, listeners), groups) in listeners.of_workers.into_iter().enumerate().zip(groups) {
@@ -126,30 +140,38 @@ fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> 
             index,
             core,
             listeners,
+            tls: tls.clone(),
             groups,
             services: Arc::clone(&services),
         };
         shards.push(shard::start(plan).map_err(Failure::fault)?);
     }
     let ingest = funnel_ingest::spawn(specs).map_err(Failure::fault)?;
+    let desks = Desks {
+        ingest: ingest.door(),
+        pages,
+    };
+    // Shards run before sources do, so they are told later. Nobody told them before.
+    let _ = services.desks.set(desks);
     Ok(Running {
         shards,
         ingest,
         addresses: listeners.addresses,
+        services,
+        certificate,
     })
 }
 
 /// What the pages say of the server. `mms` is a port.
-fn site(settings: &Settings, host: &str, mms: u16) -> Site {
-    let config = &settings.config;
+fn site(settings: &Settings, host: &str, addresses: &Addresses) -> Site {
     let port = |addresses: &[SocketAddr]| addresses.first().map(SocketAddr::port);
     Site {
         product: PRODUCT.to_owned(),
         host: host.to_owned(),
-        host_is_configured: config.server.public_host.is_some(),
-        mms,
-        http: port(&config.listen.http),
-        https: port(&config.listen.https),
+        host_is_configured: settings.config.server.public_host.is_some(),
+        mms: links::port(&addresses.mms),
+        http: port(&addresses.http),
+        https: port(&addresses.https),
     }
 }
 
@@ -201,13 +223,12 @@ fn services(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Services, 
         ..
     } = &settings.config;
     let entry = |(channel, shared): (&ChannelConfig, &Arc<Channel>)| {
-        (
-            channel.name.clone(),
-            Served {
-                channel: Arc::clone(shared),
-                tuning: tuning_of(channel),
-            },
-        )
+        let here = || Served {
+            channel: Arc::clone(shared),
+            tuning: tuning_of(channel),
+        };
+        let found = redirect(channel).map_or_else(|| Found::Channel(here()), Found::Elsewhere);
+        (channel.name.clone(), found)
     };
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     Ok(Services {
@@ -230,6 +251,7 @@ fn services(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Services, 
         selections_max: usize::try_from(limits.selections_max).unwrap_or(usize::MAX),
         viewers_per_shard_max: settings.fit.per_worker,
         mailboxes: (0..settings.workers).map(|_| Mailbox::new()).collect(),
+        desks: OnceLock::new(),
         udp: udp_limits(settings.config.listen.udp_mtu),
     })
 }
@@ -337,7 +359,7 @@ fn random_id() -> [u8; 16] {
     both.to_le_bytes()
 }
 
-fn facts(settings: &Settings, addresses: &[SocketAddr]) -> Facts {
+fn facts(settings: &Settings, addresses: &Addresses) -> Facts {
     let config = &settings.config;
     let channels = config
         .channels
@@ -359,9 +381,9 @@ fn facts(settings: &Settings, addresses: &[SocketAddr]) -> Facts {
     Facts {
         product: "funnel".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        mms: addresses.to_vec(),
-        http: config.listen.http.clone(),
-        https: config.listen.https.clone(),
+        mms: addresses.mms.clone(),
+        http: addresses.http.clone(),
+        https: addresses.https.clone(),
         udp: config.listen.udp,
         host: host(settings, addresses),
         channels: channels.collect(),
@@ -383,7 +405,8 @@ fn announcement(channel: &ChannelConfig, config: &Config) -> Option<Announcement
 }
 
 /// What players are told to call this machine.
-fn host(settings: &Settings, addresses: &[SocketAddr]) -> String {
+fn host(settings: &Settings, addresses: &Addresses) -> String {
+    let addresses = &addresses.mms;
     let public_host = settings.config.server.public_host.as_deref();
     let names_itself = public_host.is_some()
         || addresses
@@ -415,7 +438,7 @@ fn report_channels(settings: &Settings) {
 
 impl Running {
     fn until_signalled(
-        self,
+        mut self,
         signals: &Receiver<&'static str>,
         drain: Duration,
     ) -> Result<(), Failure> {
@@ -432,7 +455,7 @@ impl Running {
     }
 
     /// Waits for the first signal. True when a shard died instead.
-    fn wait(&self, signals: &Receiver<&'static str>) -> bool {
+    fn wait(&mut self, signals: &Receiver<&'static str>) -> bool {
         loop {
             match signals.recv_timeout(LOOK_EVERY) {
                 Ok(signal) => {
@@ -444,8 +467,33 @@ impl Running {
                         error!("a worker thread died; the others end their sessions");
                         return true;
                     }
+                    self.look_at_certificate();
                 }
                 Err(RecvTimeoutError::Disconnected) => thread::sleep(LOOK_EVERY),
+            }
+        }
+    }
+
+    /// Tells the shards of a new certificate.
+    fn look_at_certificate(&mut self) {
+        let Some(certificate) = &mut self.certificate else {
+            return;
+        };
+        match certificate.look(Instant::now()) {
+            None => {}
+            Some(Err(error)) => {
+                warn!(%error, "the new certificate cannot be used: the old one is shown on");
+            }
+            Some(Ok(config)) => {
+                let letter = Letter::Certificate(config);
+                for mailbox in &self.services.mailboxes {
+                    // A box is full for moments only, but for that of a shard that has died.
+                    let died = || self.shards.iter().any(Shard::is_finished);
+                    while !mailbox.put(letter.clone()) && !died() {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                }
+                info!("a new certificate is shown from now on");
             }
         }
     }
@@ -516,7 +564,11 @@ mod tests {
     #[test]
     fn the_screen_of_the_demo_has_the_lines_to_paste() {
         let settings = settings::read(None).expect("the demo");
-        let addresses = ["127.0.0.1:1755".parse().expect("an address")];
+        let addresses = Addresses {
+            mms: vec!["127.0.0.1:1755".parse().expect("an address")],
+            http: vec!["127.0.0.1:8080".parse().expect("an address")],
+            ..Addresses::default()
+        };
         let screen = startup::screen(&facts(&settings, &addresses));
         for line in [
             "ffplay http://127.0.0.1:8080/demo",

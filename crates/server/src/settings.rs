@@ -2,7 +2,7 @@
 //! faults come out together.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use funnel_asf::probe::{Probe, ProbeError};
 use funnel_control::config::{self, ChannelConfig, Config, Fault, Loaded, SourceConfig};
@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::limits::{self, Fit, TooMany};
 use crate::machine;
 use crate::multicast;
+use crate::tls::Certificate;
 
 /// The built-in demo: `testdata/make-demo.sh` makes it.
 pub const DEMO: &[u8] = include_bytes!("../assets/demo.asf");
@@ -108,6 +109,7 @@ fn of_file(path: &Path) -> Result<Settings, Failure> {
         }
     }
     faults.extend(multicast_faults(&loaded));
+    faults.extend(tls_fault(&loaded));
     let config = loaded.check(faults)?;
     let mut warnings: Vec<String> = loaded.warnings.faults().iter().map(sentence).collect();
     warnings.append(&mut media_warnings);
@@ -147,6 +149,14 @@ fn multicast_faults(loaded: &Loaded) -> Vec<Fault> {
         faults.push(loaded.fault_at_key("multicast.nsc_directory", message, help));
     }
     faults
+}
+
+/// What is wrong with certificate and key.
+fn tls_fault(loaded: &Loaded) -> Option<Fault> {
+    let files = loaded.config.tls.as_ref()?;
+    let error = Certificate::load(files, Instant::now()).err()?;
+    let help = "certificate: this server's first, then those between it and the authority; key: the one it was made with";
+    Some(loaded.fault_at_key(error.key(), error.to_string(), help))
 }
 
 /// Why no file can be made in a folder, if so.

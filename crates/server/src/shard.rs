@@ -4,31 +4,34 @@
 //! everything else it learns from its ring, its clock and the channels' versions.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::bounded;
 use funnel_channel::Channel;
 use funnel_control::directory::Directory;
-use funnel_engine::{Action, Admission, Engine, EngineConfig, Found, Key, Outgoing, UdpLimits};
+use funnel_engine::{Action, Admission, Engine, EngineConfig, Found, Key, UdpLimits};
 use funnel_session::server::Settings;
-use funnel_uring::net;
-use funnel_uring::{Batch, Completion, Doorbell, File, Ops, Ring, RingConfig, RingError, Target};
+use funnel_uring::{Completion, Doorbell, File, Ops, Ring, RingConfig, RingError};
+use rustls::ServerConfig;
 
 pub use funnel_engine::{Served, Tuning};
 
-use crate::listen::Listener;
-use crate::mailbox::Mailbox;
+use crate::listen::{Kind, Listener};
+use crate::mailbox::{Letter, Mailbox};
 use crate::multicast::{Seat, ShardGroups};
 use crate::report::Reporter;
+use crate::sockets::{Connection, Named, OF_DATAGRAMS, Sockets, named, token, token_of_veil};
+use crate::veil::{Room, Veils};
+use crate::visitors::{Desks, Visitors};
 
 /// What all shards share: values that never change, and the admission's counters.
 pub struct Services {
-    /// The channels by name.
-    pub directory: Directory<Served>,
+    /// The channels by name, and where those are that are elsewhere.
+    pub directory: Directory<Found>,
     /// What all sessions have in common.
     pub settings: Arc<Settings>,
     /// The server's ceilings.
@@ -37,8 +40,10 @@ pub struct Services {
     pub selections_max: usize,
     /// Connections per shard.
     pub viewers_per_shard_max: u32,
-    /// One per shard, for resend requests that came to another one.
+    /// One per shard, for what came to another one.
     pub mailboxes: Vec<Mailbox>,
+    /// Who goes on with connections that are no player's; empty until they can.
+    pub desks: OnceLock<Desks>,
     /// Bounds of media over UDP.
     pub udp: UdpLimits,
 }
@@ -51,6 +56,8 @@ pub struct Plan {
     pub core: Option<core_affinity::CoreId>,
     /// Its own listeners (SO_REUSEPORT).
     pub listeners: Vec<Listener>,
+    /// What connections over TLS are shown.
+    pub tls: Option<Arc<ServerConfig>>,
     /// The multicast groups it sends to.
     pub groups: Vec<Seat>,
     /// What it shares with the others.
@@ -161,6 +168,9 @@ struct Worker {
     groups: ShardGroups,
     /// Heads and messages of one turn.
     arena: Box<[u8]>,
+    /// Ciphertext of one turn.
+    cipher: Box<[u8]>,
+    answers: Vec<(Key, i32)>,
     order: Arc<AtomicU8>,
 }
 
@@ -168,6 +178,10 @@ struct Worker {
 struct Connections {
     engine: Engine,
     sockets: Sockets,
+    veils: Veils,
+    visitors: Visitors,
+    /// What new connections over TLS are shown.
+    tls: Option<Arc<ServerConfig>>,
     /// Which of the services' mailboxes is its own.
     shard: usize,
     services: Arc<Services>,
@@ -175,105 +189,6 @@ struct Connections {
     random: RandomState,
     accepted: u64,
     look_at_drops: Instant,
-}
-
-/// The ring's files behind the engine's keys.
-#[derive(Debug, Default)]
-struct Sockets {
-    /// Socket of each viewer, by the engine's index.
-    viewers: Vec<Option<Connection>>,
-    /// By the number of their listener.
-    ports: Vec<Port>,
-    /// Their UDP sockets as ordinary descriptors, which can be asked what the kernel dropped.
-    askable: Vec<socket2::Socket>,
-}
-
-/// What stands beside a listener.
-#[derive(Clone, Copy, Debug)]
-struct Port {
-    /// Its UDP socket.
-    datagrams: Option<File>,
-    /// It listens on all addresses of the machine, so its datagrams have to be told which of them to leave from.
-    is_everywhere: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Connection {
-    file: File,
-    /// Which listener accepted it: its datagrams leave from there.
-    listener: u16,
-    /// Which address they leave from; `None`: the listener's only one, or not known.
-    source: Option<IpAddr>,
-}
-
-impl Sockets {
-    /// Accepts on the listeners, each named by its place in the list, and receives on their UDP sockets.
-    fn open(listeners: Vec<Listener>, ring: &mut Ring) -> std::io::Result<Self> {
-        let mut sockets = Self::default();
-        for (number, listener) in listeners.into_iter().enumerate() {
-            if let Some(socket) = &listener.datagrams {
-                sockets.askable.push(socket.try_clone()?);
-            }
-            let address = listener.connections.local_addr()?.as_socket();
-            ring.listen(listener.connections, number as u64, ACCEPTS_ARMED);
-            let datagrams = listener
-                .datagrams
-                .map(|socket| ring.open_datagrams(socket))
-                .transpose()?;
-            if let Some(file) = datagrams {
-                ring.ops().receive_datagrams(file, OF_DATAGRAMS);
-            }
-            sockets.ports.push(Port {
-                datagrams,
-                is_everywhere: address.is_some_and(|address| address.ip().is_unspecified()),
-            });
-        }
-        Ok(sockets)
-    }
-
-    /// Datagrams the kernel dropped: garbage, and what a flood was too much of.
-    fn dropped(&self) -> u64 {
-        let counts = self.askable.iter().map(net::datagrams_dropped);
-        counts.flatten().sum()
-    }
-
-    /// Lends a send of the engine's to the ring.
-    fn send<'d>(&self, batch: &mut Batch<'_, 'd>, send: &Outgoing<'_, 'd>) {
-        let index = send.key.index as usize;
-        let Some(connection) = self.viewers.get(index).copied().flatten() else {
-            return;
-        };
-        let (token, pieces) = (token(send.key), send.pieces.iter().copied());
-        match send.datagrams {
-            None => batch.send(connection.file, token, pieces),
-            Some(how) => {
-                let port = self.ports.get(usize::from(connection.listener));
-                if let Some(file) = port.and_then(|port| port.datagrams) {
-                    let target = Target {
-                        to: how.to,
-                        source: connection.source,
-                        segment_bytes: how.segment_bytes,
-                    };
-                    batch.send_to(file, token, target, pieces);
-                }
-            }
-        }
-    }
-
-    /// Asks which address a viewer called, if its datagrams might otherwise leave from another one. The answer comes with the next
-    /// drain; only of a player who asks for the header before it was told that UDP is granted, a datagram may leave before that.
-    fn ask_source(&self, key: Key, connection: Connection, ops: &mut Ops) {
-        let port = self.ports.get(usize::from(connection.listener));
-        if connection.source.is_none() && port.is_some_and(|port| port.is_everywhere) {
-            ops.ask_local_address(connection.file, token(key));
-        }
-    }
-
-    fn set_source(&mut self, key: Key, address: Option<SocketAddr>) {
-        if let Some(Some(connection)) = self.viewers.get_mut(key.index as usize) {
-            connection.source = address.map(|address| address.ip());
-        }
-    }
 }
 
 impl Worker {
@@ -286,8 +201,10 @@ impl Worker {
         if let Some(mailbox) = services.mailboxes.get(plan.index) {
             mailbox.open(ring.doorbell());
         }
-        for (_, served) in services.directory.iter() {
-            wake_on_change(&served.channel, ring.doorbell());
+        for (_, found) in services.directory.iter() {
+            if let Found::Channel(served) = found {
+                wake_on_change(&served.channel, ring.doorbell());
+            }
         }
         let viewers_max = services.viewers_per_shard_max as usize;
         let directory = Arc::clone(&services);
@@ -301,14 +218,14 @@ impl Worker {
             shard: u16::try_from(plan.index).unwrap_or(u16::MAX),
             shards: u16::try_from(services.mailboxes.len()).unwrap_or(u16::MAX),
             udp: services.udp,
-            lookup: Box::new(move |name| {
-                let found = directory.directory.find(name)?;
-                Some(Found::Channel(found.value.clone()))
-            }),
+            lookup: Box::new(move |name| Some(directory.directory.find(name)?.value.clone())),
         };
         let connections = Connections {
             engine: Engine::new(config, Instant::now()),
             sockets,
+            veils: Veils::default(),
+            visitors: Visitors::default(),
+            tls: plan.tls,
             shard: plan.index,
             services,
             reporter: Reporter::new(plan.index),
@@ -316,12 +233,15 @@ impl Worker {
             accepted: 0,
             look_at_drops: Instant::now(),
         };
+        let cipher_bytes = connections.tls.as_ref().map_or(0, |_| CIPHER_BYTES);
         Ok(Self {
             index: plan.index,
             ring,
             connections,
             groups,
             arena: vec![0; ARENA_BYTES].into(),
+            cipher: vec![0; cipher_bytes].into(),
+            answers: Vec::new(),
             order,
         })
     }
@@ -341,7 +261,7 @@ impl Worker {
                 _ => {}
             }
             self.turn(now);
-            if draining && self.connections.engine.is_empty() {
+            if draining && self.connections.is_empty() {
                 break;
             }
         }
@@ -365,89 +285,199 @@ impl Worker {
         let Connections {
             engine,
             sockets,
+            veils,
             reporter,
             ..
         } = &mut self.connections;
+        veils.cut_late(now, self.ring.ops());
         let ShardGroups {
             groups,
             sockets: group_sockets,
         } = &mut self.groups;
         let (guards, sends, wake) = engine.begin(now);
         let (group_guards, group_sends, group_wake) = groups.begin(now);
-        let wake = [wake, group_wake].into_iter().flatten().min();
+        let wake = [wake, group_wake, veils.wake(now)];
+        let wake = wake.into_iter().flatten().min();
+        let mut room = Room::new(&mut self.cipher, std::mem::take(&mut self.answers));
         self.ring.turn(wake, now, |batch| {
             group_sends.fill(&group_guards, |send| group_sockets.send(batch, &send));
-            sends.fill(&guards, &mut self.arena, |send| sockets.send(batch, &send));
+            sends.fill(&guards, &mut self.arena, |send| {
+                sockets.send(batch, veils, &mut room, &send);
+            });
+            veils.send_rest(batch, &mut room);
         });
+        self.answers = room.answers;
         let spare = guards.release();
         engine.end(spare);
         let spare = group_guards.release();
         groups.end(spare);
-        carry_out(engine, sockets, self.ring.ops());
         let now = Instant::now();
+        for (key, result) in self.answers.drain(..) {
+            engine.sent(now, key, result);
+        }
         reporter.write(engine.reports(), now);
+        self.connections.carry_out(now, self.ring.ops());
         self.groups.tell();
-        let (connections, groups) = (&mut self.connections, &mut self.groups);
+        let (connections, groups, cipher) = (&mut self.connections, &mut self.groups, &self.cipher);
         if now >= connections.look_at_drops {
             connections.look_at_drops = now + LOOK_AT_DROPS_EVERY;
             connections.report_drops();
         }
         self.ring.drain(|completion, ops| {
             if !groups.take(&completion) {
-                connections.take(now, completion, ops);
+                connections.take(now, completion, cipher, ops);
             }
         });
     }
 }
 
 impl Connections {
-    fn take(&mut self, now: Instant, completion: Completion<'_>, ops: &mut Ops) {
+    /// `cipher` is what the last turn's ciphertext was sent from.
+    fn take(&mut self, now: Instant, completion: Completion<'_>, cipher: &[u8], ops: &mut Ops) {
+        let Self { engine, veils, .. } = self;
         match completion {
             Completion::Accepted {
                 file,
                 peer,
                 listener,
             } => {
-                self.accepted += 1;
-                // Keyed with fresh process-wide secrets, so nobody can predict it.
-                let random = self.random.hash_one(self.accepted);
-                match self.engine.accept(now, peer, random) {
-                    None => ops.abort(file),
-                    Some(key) => {
-                        let index = key.index as usize;
-                        if self.sockets.viewers.len() <= index {
-                            self.sockets.viewers.resize(index + 1, None);
-                        }
-                        // The number of a listener in its list, as given to `listen`.
-                        let listener = listener as u16;
-                        self.sockets.viewers[index] = Some(Connection {
-                            file,
-                            listener,
-                            source: None,
-                        });
-                        ops.receive(file, token(key));
-                    }
-                }
+                // The number of a listener in its list, as given to `listen`.
+                self.accept(now, file, peer, listener as u16, ops);
             }
             Completion::AcceptFailed { errno, .. } => self.reporter.accept_failed(errno, now),
-            Completion::Received { token, bytes } => self.engine.received(now, key(token), bytes),
+            Completion::Received { token, bytes } => match named(token) {
+                Named::Viewer(key) => engine.received(now, key, bytes),
+                Named::Veil(veil) => {
+                    if let Err(error) = veils.received(now, veil, bytes, engine) {
+                        self.reporter.tls_failed(&error, now);
+                    }
+                }
+                Named::Visitor(number) => self.visitors.received(number, bytes),
+            },
             Completion::ReceiveEnded { token, result } if token == OF_DATAGRAMS => {
                 self.reporter.deaf(result);
             }
-            Completion::ReceiveEnded { token, result } => self.engine.hung_up(key(token), result),
-            Completion::Writable { token } => self.engine.writable(now, key(token)),
-            Completion::Sent { token, result } => self.engine.sent(now, key(token), result),
+            Completion::ReceiveEnded { token, result } => match named(token) {
+                Named::Viewer(key) => engine.hung_up(key, result),
+                Named::Veil(veil) => veils.ended(veil, result, engine, ops),
+                Named::Visitor(_) => {}
+            },
+            Completion::Writable { token } => match named(token) {
+                Named::Viewer(key) => engine.writable(now, key),
+                Named::Veil(veil) => veils.writable(now, veil, engine, ops),
+                Named::Visitor(_) => {}
+            },
+            Completion::Sent { token, result } => match named(token) {
+                Named::Viewer(key) => engine.sent(now, key, result),
+                Named::Veil(veil) => veils.sent(now, veil, result, cipher, engine, ops),
+                Named::Visitor(_) => {}
+            },
             Completion::LocalAddress { token, address } => {
-                self.sockets.set_source(key(token), address)
+                if let Named::Viewer(key) = named(token) {
+                    self.sockets.set_source(key, address);
+                }
             }
             Completion::Datagram { from, bytes, .. } => self.datagram(now, from, bytes),
             Completion::DoorbellRang => self.empty_mailbox(now),
+            Completion::HandedOver { token, socket } => {
+                if let Named::Visitor(number) = named(token) {
+                    let desks = self.services.desks.get();
+                    (self.visitors).arrived(number, socket, desks, &mut self.reporter, now);
+                }
+            }
             // A shard connects to nobody.
-            Completion::Connected { .. }
-            | Completion::ConnectFailed { .. }
-            | Completion::HandedOver { .. } => {}
+            Completion::Connected { .. } | Completion::ConnectFailed { .. } => {}
         }
-        carry_out(&mut self.engine, &mut self.sockets, ops);
+        self.carry_out(now, ops);
+    }
+
+    fn accept(&mut self, now: Instant, file: File, peer: SocketAddr, listener: u16, ops: &mut Ops) {
+        self.accepted += 1;
+        // Keyed with fresh process-wide secrets, so nobody can predict it.
+        let random = self.random.hash_one(self.accepted);
+        let Some(key) = self.engine.accept(now, peer, random) else {
+            return ops.abort(file);
+        };
+        let port = self.sockets.port(listener);
+        let tls = self.tls.as_ref();
+        let tls = tls.filter(|_| port.is_some_and(|port| port.kind == Kind::Https));
+        let veil = tls.map(|tls| self.veils.add(file, key, Arc::clone(tls)));
+        if let Some(Err(error)) = &veil {
+            self.reporter.tls_failed(error, now);
+            self.engine.hung_up(key, 0);
+        }
+        let veil = veil.and_then(Result::ok);
+        let connection = Connection {
+            file,
+            listener,
+            veil,
+            source: None,
+        };
+        self.sockets.add(key, connection);
+        ops.receive(file, veil.map_or(token(key), token_of_veil));
+    }
+
+    /// Does what the engine asks for, at once: the index of a removed viewer may be given to the next connection.
+    fn carry_out(&mut self, now: Instant, ops: &mut Ops) {
+        let Self {
+            engine,
+            sockets,
+            veils,
+            visitors,
+            services,
+            ..
+        } = self;
+        for action in engine.actions() {
+            match action {
+                Action::AwaitWritable(key) => match sockets.get(key) {
+                    None => {}
+                    Some(Connection {
+                        veil: Some(veil), ..
+                    }) => veils.await_writable(veil, ops),
+                    Some(connection) => ops.poll_writable(connection.file, token(key)),
+                },
+                Action::Datagrams(key) => sockets.ask_source(key, ops),
+                Action::Close(key) => match sockets.remove(key) {
+                    None => {}
+                    Some(Connection {
+                        veil: Some(veil), ..
+                    }) => veils.close(now, veil),
+                    Some(connection) => ops.close(connection.file),
+                },
+                Action::Abort(key) => match sockets.remove(key) {
+                    None => {}
+                    Some(Connection {
+                        veil: Some(veil), ..
+                    }) => veils.abort(veil, ops),
+                    Some(connection) => ops.abort(connection.file),
+                },
+                Action::HandOver(key, hand_over) => match sockets.remove(key) {
+                    None => {}
+                    Some(Connection {
+                        veil: Some(veil), ..
+                    }) => veils.hand_over(now, veil, hand_over),
+                    Some(connection) => visitors.lead_out(connection.file, hand_over, None, ops),
+                },
+                Action::Forward {
+                    shard,
+                    connection,
+                    order,
+                } => {
+                    let mailbox = services.mailboxes.get(usize::from(shard));
+                    // One that finds no room is lost, as a player's word on the network might be.
+                    let _ = mailbox.map(|mailbox| mailbox.put(Letter::Order { connection, order }));
+                }
+            }
+        }
+        veils.settle_touched(now, engine, ops);
+        while let Some((file, hand_over, tls)) = veils.next_guest() {
+            visitors.lead_out(file, hand_over, Some(tls), ops);
+        }
+    }
+
+    /// Whether nobody is left whom anything is owed.
+    fn is_empty(&self) -> bool {
+        self.engine.is_empty() && self.veils.is_empty() && self.visitors.is_empty()
     }
 
     /// Says what was dropped unread, by the kernel or for want of room in the mailbox.
@@ -462,7 +492,7 @@ impl Connections {
         if let Some(shard) = self.engine.datagram(now, from, bytes)
             && let Some(mailbox) = self.services.mailboxes.get(usize::from(shard))
         {
-            mailbox.put(from, bytes);
+            mailbox.put_datagram(from, bytes);
         }
     }
 
@@ -474,37 +504,11 @@ impl Connections {
             .and_then(Mailbox::take)
         {
             // A client id names its shard, so this is the right one.
-            self.engine.datagram(now, letter.from, &letter.bytes);
-        }
-    }
-}
-
-/// Does what the engine asks for, at once: the index of a removed viewer may be given to the next connection.
-fn carry_out(engine: &mut Engine, sockets: &mut Sockets, ops: &mut Ops) {
-    for action in engine.actions() {
-        let (Action::AwaitWritable(key)
-        | Action::Datagrams(key)
-        | Action::Close(key)
-        | Action::Abort(key)) = action
-        else {
-            continue;
-        };
-        let index = key.index as usize;
-        let Some(connection) = sockets.viewers.get(index).copied().flatten() else {
-            continue;
-        };
-        match action {
-            Action::AwaitWritable(key) => ops.poll_writable(connection.file, token(key)),
-            Action::Datagrams(key) => sockets.ask_source(key, connection, ops),
-            Action::Close(_) => {
-                ops.close(connection.file);
-                sockets.viewers[index] = None;
+            match letter {
+                Letter::Datagram { from, bytes } => drop(self.engine.datagram(now, from, &bytes)),
+                Letter::Order { connection, order } => self.engine.order(now, connection, order),
+                Letter::Certificate(tls) => self.tls = Some(tls),
             }
-            Action::Abort(_) => {
-                ops.abort(connection.file);
-                sockets.viewers[index] = None;
-            }
-            Action::HandOver(..) | Action::Forward { .. } => {}
         }
     }
 }
@@ -513,22 +517,6 @@ fn carry_out(engine: &mut Engine, sockets: &mut Sockets, ops: &mut Ops) {
 fn wake_on_change(channel: &Channel, doorbell: Doorbell) {
     channel.on_change(Box::new(move || doorbell.ring()));
 }
-
-/// The ring's name for a viewer's connection. The highest bit is clear ([`Key::GENERATION_MAX`]).
-fn token(key: Key) -> u64 {
-    u64::from(key.generation) << 32 | u64::from(key.index)
-}
-
-fn key(token: u64) -> Key {
-    // The two halves of what `token` put together.
-    Key {
-        index: token as u32,
-        generation: (token >> 32) as u32,
-    }
-}
-
-/// The ring's name for every UDP socket beside a listener. Sends from there have their viewer's name.
-const OF_DATAGRAMS: u64 = u64::MAX;
 
 const RUN: u8 = 0;
 const DRAIN: u8 = 1;
@@ -541,29 +529,13 @@ const SENDS_PER_TURN: u32 = 1024;
 const FILES_SPARE: u32 = 256;
 /// How often the kernel is asked what it dropped.
 const LOOK_AT_DROPS_EVERY: Duration = Duration::from_secs(10);
-/// Accepts armed per listener.
-const ACCEPTS_ARMED: u16 = 64;
 /// Requests of players are small (the largest is 1,536 bytes); the ring hands a buffer back at once.
 const RECEIVE_BUFFERS: u16 = 512;
 const RECEIVE_BUFFER_BYTES: u32 = 2048;
+/// Ciphertext of a turn, if there is TLS: a full turn of trains of 8 KiB; who finds no room comes in the next. Untouched pages cost nothing.
+const CIPHER_BYTES: usize = 8 << 20;
 /// Bytes sent to one viewer per visit, so that one fast start does not hold up a turn.
 const VISIT_BYTES_MAX: u64 = 256 << 10;
 /// Heads (16 bytes a packet: a full turn with trains of 20 takes a third) and messages of a turn; who finds no room comes
 /// first in the next.
 const ARENA_BYTES: usize = 1 << 20;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_viewer_has_the_name_of_a_udp_socket() {
-        for index in [0, u32::MAX] {
-            for generation in [0, Key::GENERATION_MAX] {
-                let viewer = Key { index, generation };
-                assert_eq!(key(token(viewer)), viewer);
-                assert_ne!(token(viewer), OF_DATAGRAMS);
-            }
-        }
-    }
-}
