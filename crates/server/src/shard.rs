@@ -532,7 +532,8 @@ const LOOK_AT_DROPS_EVERY: Duration = Duration::from_secs(10);
 /// Requests of players are small (the largest is 1,536 bytes); the ring hands a buffer back at once.
 const RECEIVE_BUFFERS: u16 = 512;
 const RECEIVE_BUFFER_BYTES: u32 = 2048;
-/// Ciphertext of a turn, if there is TLS: a full turn of trains of 8 KiB; who finds no room comes in the next. Untouched pages cost nothing.
+/// Ciphertext of a turn, if there is TLS: a full turn of trains of 8 KiB, or 31 visits of a fast start; who finds no room comes in the
+/// next. Pages nobody has touched cost nothing.
 const CIPHER_BYTES: usize = 8 << 20;
 /// Bytes sent to one viewer per visit, so that one fast start does not hold up a turn.
 const VISIT_BYTES_MAX: u64 = 256 << 10;

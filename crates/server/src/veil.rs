@@ -3,7 +3,7 @@
 //!
 //! To the engine a [`Veil`] is part of the socket, with a buffer of its own: a send counts as taken when it is encrypted and the kernel
 //! took some of it, the rest follows from here, and until it is out the engine hears that the socket is full. So a viewer that stalls
-//! holds at most one send of [`TAKEN_MAX`] bytes. Ciphertext of one turn lies in one arena ([`Room`]), from which the ring sends. What
+//! holds what the kernel left of one send: a part of a train, or of a visit in its fast start. Ciphertext of one turn lies in one arena ([`Room`]), from which the ring sends. What
 //! TLS itself has to say (handshake, tickets, alerts) waits in rustls and goes with the next send, or alone.
 //!
 //! A steady train costs two heap operations more than a plain one: rustls makes a list of its pieces and a buffer for each
@@ -248,7 +248,7 @@ impl Veils {
             veil.wait_for_room(id, ops);
         }
         if let (Owner::Viewer(key), Some(bytes)) = (&veil.owner, flight.of_engine) {
-            // A send has at most `TAKEN_MAX` bytes.
+            // A visit has far fewer than 2³¹ bytes.
             engine.sent(now, *key, bytes as i32);
         }
         self.settle(now, id, engine, ops);
@@ -265,13 +265,12 @@ impl Veils {
         let Some(veil) = self.veils.get_mut(id.number() as usize) else {
             return;
         };
+        let bytes = send.pieces.iter().map(|piece| piece.len()).sum::<usize>();
         if veil.tls.is_handshaking() {
-            // Nobody could read it, and a session ends without an answer here.
-            let bytes = send.pieces.iter().map(|piece| piece.len()).sum::<usize>();
-            let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
-            return room.answers.push((send.key, bytes));
+            // Nobody could read it, and a session ends without an answer here. A visit has far fewer than 2³¹ bytes.
+            return room.answers.push((send.key, bytes as i32));
         }
-        if veil.is_full || !veil.rest.is_empty() || room.rest.len() < ROOM_NEEDED {
+        if veil.is_full || !veil.rest.is_empty() || room.rest.len() < covered(bytes) {
             return room.answers.push((send.key, -EAGAIN));
         }
         let taken = veil.encrypt(send.pieces);
@@ -396,18 +395,10 @@ impl Veils {
 }
 
 impl Veil {
-    /// Encrypts the beginning of the pieces; how many bytes of them.
+    /// Encrypts the pieces; how many bytes of them.
     fn encrypt(&mut self, pieces: &[&[u8]]) -> usize {
-        let mut list: ArrayVec<IoSlice<'_>, PIECES_MAX> = ArrayVec::new();
-        let mut left = TAKEN_MAX;
-        for piece in pieces.iter().take(PIECES_MAX) {
-            let piece = &piece[..piece.len().min(left)];
-            left -= piece.len();
-            list.push(IoSlice::new(piece));
-            if left == 0 {
-                break;
-            }
-        }
+        let pieces = pieces.iter().take(PIECES_MAX);
+        let list: ArrayVec<_, PIECES_MAX> = pieces.map(|piece| IoSlice::new(piece)).collect();
         // Without a limit on its buffer it takes all; only the peer's goodbye makes it refuse, and then nothing is heard.
         self.tls.writer().write_vectored(&list).unwrap_or_default()
     }
@@ -486,10 +477,11 @@ pub(crate) fn decrypt(
     Ok(Heard::More)
 }
 
-/// Plaintext a connection takes at a time: four records.
-const TAKEN_MAX: usize = 64 << 10;
-/// Room a send needs: the records, and what TLS itself may have to say.
-const ROOM_NEEDED: usize = TAKEN_MAX + (8 << 10);
+/// Room a send may need: its records (5 bytes and 17 to 24 for each 16 KiB) and what TLS itself may have to say.
+fn covered(bytes: usize) -> usize {
+    bytes + bytes / 256 + (8 << 10)
+}
+
 /// How long the last bytes of a connection may take.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 /// What players say is small.
