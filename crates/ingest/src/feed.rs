@@ -169,6 +169,12 @@ impl Feed {
         }
     }
 
+    /// The show is over, and what comes next begins an epoch whatever its header.
+    pub(crate) fn close(&mut self) {
+        self.end();
+        self.current = None;
+    }
+
     fn spec(
         &self,
         header: &Header,

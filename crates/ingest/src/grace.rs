@@ -51,6 +51,12 @@ impl Grace {
         self.channel.set_air(Air::Ready);
     }
 
+    /// The source said that its show is over.
+    pub(crate) fn ended(&mut self) {
+        self.stop_timer();
+        self.channel.set_air(Air::Ended);
+    }
+
     fn stop_timer(&mut self) {
         if let Some(timer) = self.timer.take() {
             timer.abort();

@@ -184,11 +184,24 @@ impl Intake {
             "{} delivers no packets",
             self.source
         );
+        self.pause();
+    }
+
+    /// The run goes on, but not now: the source is away until its next packet.
+    pub(crate) fn pause(&mut self) {
         self.is_silent = true;
         self.grace.away();
     }
 
-    /// The run is over. What the channel does now is for [`Intake::away`] or [`Intake::rest`] to say.
+    /// The show is over for good: viewers are told so, and the next run is another show.
+    pub(crate) fn finish(&mut self) {
+        if self.feed.has_begun() {
+            self.feed.close();
+            self.grace.ended();
+        }
+    }
+
+    /// The run is over. What the channel does now is for [`Intake::away`], [`Intake::rest`] or [`Intake::finish`] to say.
     pub(crate) fn end_run(&mut self) {
         if self.damaged > 0 {
             warn!(

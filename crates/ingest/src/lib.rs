@@ -19,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attend;
 mod backoff;
 mod child;
 mod command;
@@ -31,10 +32,8 @@ mod inspect;
 mod intake;
 mod lines;
 mod pace;
-#[allow(dead_code, reason = "used by the receiver of pushes")]
 mod password;
 mod probe;
-#[allow(dead_code, reason = "used by the receiver of pushes")]
 mod push;
 mod runtime;
 mod spread;
