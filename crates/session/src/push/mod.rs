@@ -20,6 +20,7 @@ mod digest;
 mod media;
 mod receiver;
 mod requests;
+pub mod sender;
 
 use std::net::IpAddr;
 use std::time::Instant;

@@ -7,11 +7,11 @@ use crate::url::Login;
 
 /// The server's challenge, once it made one.
 #[derive(Debug, Default)]
-pub(super) struct Guard(Option<PasswordClient>);
+pub(crate) struct Guard(Option<PasswordClient>);
 
 impl Guard {
     /// Takes a challenge; whether it is worth trying again: it is the first one, or the server only wants a fresh answer.
-    pub(super) fn is_challenged(&mut self, fields: &Fields) -> bool {
+    pub(crate) fn is_challenged(&mut self, fields: &Fields) -> bool {
         let is_stale = fields
             .all("WWW-Authenticate")
             .any(|challenge| challenge.to_ascii_lowercase().contains("stale=true"));
@@ -26,8 +26,13 @@ impl Guard {
         self.0.is_some()
     }
 
+    /// Whether a challenge was taken.
+    pub(crate) fn is_known(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The value of `Authorization` for a request; `None`: nobody has asked.
-    pub(super) fn answer(
+    pub(crate) fn answer(
         &mut self,
         login: &Login,
         method: &Method,

@@ -11,7 +11,7 @@
 //! What happens is told in the [`Event`]s of the player over MMS.
 
 mod exchange;
-mod login;
+pub(crate) mod login;
 mod requests;
 mod session;
 
