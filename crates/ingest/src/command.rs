@@ -10,9 +10,9 @@ use tracing::{info, warn};
 use crate::{
     backoff::Backoff,
     child::Child,
-    feed::Feed,
     intake::{Intake, Patience},
     runtime::Stop,
+    stage::Stage,
     wants::Wants,
 };
 
@@ -20,14 +20,14 @@ use crate::{
 pub(crate) async fn run(
     run: Vec<String>,
     patience: Patience,
-    feed: Feed,
+    stage: Stage,
     wants: Wants,
     mut stop: Stop,
 ) {
     let mut source = Source {
         run,
         wants,
-        intake: Intake::new(feed, patience, "the command"),
+        intake: Intake::new(stage, patience, "the command"),
     };
     let mut backoff = Backoff::new();
     let mut heard = Demand::default();

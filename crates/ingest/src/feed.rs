@@ -285,6 +285,33 @@ impl Prepared<'_> {
         self.lane.publish(entry(&self.ready, due_ms), now);
     }
 
+    /// Publishes it for viewers who have not seen what was before it; true when what follows can be taken whole. Only at a clean point
+    /// is known what they can do without.
+    pub(crate) fn publish_for_joiners(self, now: Instant) -> bool {
+        let Ready {
+            join,
+            join_stripped,
+            meta,
+            ..
+        } = self.ready;
+        let Some(join) = join else {
+            self.publish(now);
+            return meta.join_done;
+        };
+        if !join.is_empty() {
+            let ready = Ready {
+                full: join,
+                stripped: join_stripped,
+                join: None,
+                join_stripped: None,
+                meta,
+            };
+            let lane = self.lane;
+            Prepared { ready, lane }.publish(now);
+        }
+        meta.join_done
+    }
+
     /// Keeps it until [`Feed::release`], back to the newest clean point.
     pub(crate) fn hold(self) {
         if self.ready.meta.clean_point || self.lane.held_bytes > self.lane.held_bytes_max {

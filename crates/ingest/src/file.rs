@@ -1,12 +1,6 @@
 //! A file on air: looked through once, then played by its send times, again and again or once for each audience.
-//!
-//! The demo in the binary is a file that happens to lie in memory.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use funnel_asf::{DeframeError, PacketError};
 use funnel_channel::{Air, Demand};
@@ -17,17 +11,12 @@ use crate::{
     backoff::Backoff,
     cutter::Cutter,
     feed::{Feed, FeedError},
-    inspect::{CHUNK_BYTES, Examiner, InspectError, Inspection},
+    inspect::{CHUNK_BYTES, Inspection},
+    media::{Media, MediaError, Origin},
     pace::Pace,
+    stage::Stage,
     wants::Wants,
 };
-
-/// Where a file's bytes are.
-#[derive(Clone, Debug)]
-pub(crate) enum Origin {
-    File(PathBuf),
-    Memory(&'static [u8]),
-}
 
 /// Plays one file on one channel.
 #[derive(Debug)]
@@ -49,11 +38,9 @@ enum Run {
 #[derive(Debug, thiserror::Error)]
 enum Fault {
     #[error(transparent)]
-    Inspect(#[from] InspectError),
+    Media(#[from] MediaError),
     #[error("{0}")]
     Feed(#[from] FeedError),
-    #[error("cannot read it at byte {at}: {source}")]
-    Read { at: u64, source: io::Error },
     #[error("it changed while on air: {0}")]
     Format(#[from] DeframeError),
     #[error("it changed while on air: none of its packets can be read any more")]
@@ -70,27 +57,32 @@ impl Player {
     }
 
     /// Plays until the show is over for good; else until dropped.
-    pub(crate) async fn run(self, mut feed: Feed, mut wants: Wants) {
+    pub(crate) async fn run(self, mut stage: Stage, mut wants: Wants) {
         let mut backoff = Backoff::new();
         loop {
             let began = Instant::now();
-            let Err(fault) = self.play(&mut feed, &mut wants).await else {
+            let Err(fault) = self.play(&mut stage, &mut wants).await else {
                 return;
             };
             let wait = backoff.after(began.elapsed());
-            warn!(channel = feed.channel().name(), %fault, retry_in = ?wait, "the file is off the air");
-            feed.channel().set_air(if feed.has_begun() {
-                Air::Lost
-            } else {
-                Air::Waiting
-            });
+            warn!(channel = stage.channel().name(), %fault, retry_in = ?wait, "the file is off the air");
+            if stage.channel().snapshot().air == Air::Ready {
+                stage.channel().set_air(Air::Lost);
+            }
+            stage.away();
             tokio::time::sleep(wait).await;
         }
     }
 
-    async fn play(&self, feed: &mut Feed, wants: &mut Wants) -> Result<(), Fault> {
+    #[expect(
+        clippy::await_holding_refcell_ref,
+        reason = "nobody else uses the feed once the stage is cleared, until it is told that the source is away"
+    )]
+    async fn play(&self, stage: &mut Stage, wants: &mut Wants) -> Result<(), Fault> {
         let media = Media::open(&self.origin).await?;
         let Inspection { header, survey, .. } = media.inspect().await?;
+        stage.clear();
+        let feed = &mut *stage.feed();
         feed.begin(
             header,
             survey.packet_bytes,
@@ -153,11 +145,7 @@ impl Player {
         let mut published = 0;
         let mut chunk = Vec::with_capacity(CHUNK_BYTES);
         while !cutter.is_over() {
-            let at = cutter.position();
-            chunk = media
-                .read(at, chunk)
-                .await
-                .map_err(|source| Fault::Read { at, source })?;
+            chunk = media.read(cutter.position(), chunk).await?;
             cutter.push(&chunk);
             while let Some(raw) = cutter.next()? {
                 if publish_when_due(feed, raw, pace).await.unwrap_or(false) {
@@ -187,87 +175,6 @@ async fn publish_when_due(
     }
     packet.publish(now);
     Ok(true)
-}
-
-/// The bytes, readable in chunks.
-#[derive(Debug)]
-enum Media {
-    File {
-        file: tokio_uring::fs::File,
-        path: PathBuf,
-        size: u64,
-    },
-    Memory(&'static [u8]),
-}
-
-impl Media {
-    async fn open(origin: &Origin) -> Result<Self, Fault> {
-        let path = match origin {
-            Origin::Memory(bytes) => return Ok(Self::Memory(bytes)),
-            Origin::File(path) => path,
-        };
-        let failed = |source| InspectError::Read {
-            path: path.clone(),
-            at: 0,
-            source,
-        };
-        // tokio-uring has no fstat; one stat at opening is cheap.
-        let size = std::fs::metadata(path).map_err(failed)?.len();
-        let file = tokio_uring::fs::File::open(path).await.map_err(failed)?;
-        Ok(Self::File {
-            file,
-            path: path.clone(),
-            size,
-        })
-    }
-
-    fn size(&self) -> u64 {
-        match self {
-            Self::File { size, .. } => *size,
-            Self::Memory(bytes) => bytes.len() as u64,
-        }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::File { path, .. } => path,
-            Self::Memory(_) => Path::new("the built-in demo"),
-        }
-    }
-
-    /// Up to a chunk from `at`, in the buffer lent; empty at the end.
-    async fn read(&self, at: u64, mut buffer: Vec<u8>) -> io::Result<Vec<u8>> {
-        buffer.clear();
-        match self {
-            Self::File { file, .. } => {
-                let (result, buffer) = file.read_at(buffer, at).await;
-                result.map(|_| buffer)
-            }
-            Self::Memory(bytes) => {
-                let rest = usize::try_from(at)
-                    .ok()
-                    .and_then(|at| bytes.get(at..))
-                    .unwrap_or_default();
-                buffer.extend_from_slice(&rest[..rest.len().min(CHUNK_BYTES)]);
-                Ok(buffer)
-            }
-        }
-    }
-
-    async fn inspect(&self) -> Result<Inspection, Fault> {
-        let mut examiner = Examiner::new(self.path(), self.size());
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-        let mut at = 0;
-        while !examiner.is_done() {
-            chunk = self
-                .read(at, chunk)
-                .await
-                .map_err(|source| Fault::Read { at, source })?;
-            examiner.push(&chunk)?;
-            at += chunk.len() as u64;
-        }
-        Ok(examiner.finish()?)
-    }
 }
 
 /// Packets due within this are published together: timers are no finer.

@@ -2,17 +2,19 @@
 //!
 //! One for each channel, for as long as ingest runs. A source begins a run, hands over its bytes as they come ([`Intake::take`]) or what it
 //! has cut itself ([`Intake::header`], [`Intake::packet`]), and ends the run. An equivalent header in the next run goes on in the same
-//! epoch. Sources decide when they run and when one is given up; nothing here waits.
+//! epoch. Sources decide when they run and when one is given up; nothing here waits. While a fallback stands in, a source that is back
+//! waits for its first clean point: from there on viewers can follow it.
 
 use std::time::{Duration, Instant};
 
 use funnel_asf::{DeframeError, Deframer, Header, Item, Layout, Normaliser};
+use funnel_channel::Air;
 use tracing::{info, warn};
 
 use crate::{
-    feed::{Begun, Feed, FeedError, guessed_bit_rates},
-    grace::Grace,
+    feed::{Begun, FeedError, guessed_bit_rates},
     inspect::{warning_of_codecs, warning_of_key_frames, warning_of_packet_size},
+    stage::Stage,
 };
 
 /// How long a source may be away, and when it counts as that.
@@ -28,8 +30,7 @@ pub(crate) struct Patience {
 pub(crate) struct Intake {
     /// What the log calls the source: "the command".
     source: &'static str,
-    feed: Feed,
-    grace: Grace,
+    stage: Stage,
     patience: Patience,
     /// Whether packets go on air, or are held back for the first viewer.
     playing: bool,
@@ -46,12 +47,24 @@ pub(crate) struct Intake {
 /// What is known of the packets of this run.
 #[derive(Debug, Default)]
 struct Run {
-    /// A header whose first packet has not come.
     header: Option<Header>,
+    /// A packet has come under this header.
+    has_begun: bool,
+    /// Looks for the place where the fallback gives way.
+    scout: Option<Scout>,
+    /// Viewers who come from the fallback have not seen what some packets go on with.
+    trims: bool,
     damaged_in_a_row: u32,
     /// Since when packets come.
     good_since: Option<Instant>,
     key_frames: KeyFrames,
+}
+
+/// Looks through the packets of a source while a fallback has the feed.
+#[derive(Debug)]
+struct Scout {
+    normaliser: Normaliser,
+    since: Instant,
 }
 
 /// Why what a source sends cannot be used; the run is over.
@@ -67,11 +80,10 @@ pub(crate) enum Fault {
 
 impl Intake {
     /// `source` is what the log calls it, with its article.
-    pub(crate) fn new(feed: Feed, patience: Patience, source: &'static str) -> Self {
+    pub(crate) fn new(stage: Stage, patience: Patience, source: &'static str) -> Self {
         Self {
             source,
-            grace: Grace::new(feed.channel(), patience.grace),
-            feed,
+            stage,
             patience,
             playing: false,
             deframer: Deframer::new(),
@@ -85,7 +97,7 @@ impl Intake {
 
     /// The channel's name.
     pub(crate) fn name(&self) -> &str {
-        self.feed.channel().name()
+        self.stage.channel().name()
     }
 
     /// A run begins; `playing` unless its packets wait for the first viewer ([`Intake::play`]).
@@ -93,6 +105,10 @@ impl Intake {
         (self.deframer, self.run, self.playing) = (Deframer::new(), Run::default(), playing);
         (self.heard_at, self.is_silent) = (Instant::now(), false);
         (self.packets, self.damaged) = (0, 0);
+        // For viewers who have asked, waiting for it counts as its absence.
+        if self.stage.channel().snapshot().air != Air::OnAir {
+            self.stage.away();
+        }
     }
 
     /// Takes the next bytes of a run: plain ASF, or `$` chunks with their 8-byte heads.
@@ -107,26 +123,26 @@ impl Intake {
     /// Takes a header as the source gave it. It counts from the first good packet on.
     pub(crate) fn header(&mut self, header: Header) {
         self.run.header = Some(header);
+        (self.run.has_begun, self.run.scout) = (false, None);
     }
 
     /// Takes a packet of full size as the source gave it.
     pub(crate) fn packet(&mut self, raw: &[u8]) -> Result<(), Fault> {
         let now = Instant::now();
-        // The first good packet shows how large packets will be, which the header on the wire has to say.
-        if Layout::parse(raw).is_ok()
-            && let Some(header) = self.run.header.take()
-        {
-            self.begin(header, raw, now)?;
+        if !self.run.has_begun || self.stage.is_taken() {
+            if self.stage.is_taken() && !self.may_return(raw, now)? {
+                return Ok(());
+            }
+            // The first good packet shows how large packets will be, which the header on the wire has to say.
+            if self.run.header.is_some() && Layout::parse(raw).is_ok() {
+                self.begin(raw, now)?;
+            }
         }
-        let log = self.feed.log_reach();
-        let Ok(packet) = self.feed.prepare(raw) else {
-            self.damaged += 1;
-            self.run.damaged_in_a_row += 1;
-            return if self.run.damaged_in_a_row > DAMAGED_MAX {
-                Err(Fault::Damaged)
-            } else {
-                Ok(())
-            };
+        let mut feed = self.stage.feed();
+        let log = feed.log_reach();
+        let Ok(packet) = feed.prepare(raw) else {
+            drop(feed);
+            return self.damage();
         };
         let warning = packet.as_ref().and_then(|packet| {
             let key_frames = &mut self.run.key_frames;
@@ -134,16 +150,19 @@ impl Intake {
         });
         self.run.damaged_in_a_row = 0;
         self.packets += 1;
-        let returns = std::mem::take(&mut self.is_silent);
         self.heard_at = now;
-        if (self.run.good_since.is_none() || returns) && self.playing {
-            self.grace.back();
-        }
         self.run.good_since.get_or_insert(now);
         match packet {
+            Some(packet) if self.playing && self.run.trims => {
+                self.run.trims = !packet.publish_for_joiners(now);
+            }
             Some(packet) if self.playing => packet.publish(now),
             Some(packet) => packet.hold(),
             None => {}
+        }
+        drop(feed);
+        if std::mem::take(&mut self.is_silent) && self.playing {
+            self.stage.back();
         }
         if let Some(warning) = warning {
             warn!(channel = self.name(), "{warning}");
@@ -155,25 +174,26 @@ impl Intake {
     pub(crate) fn play(&mut self) {
         self.playing = true;
         if self.run.good_since.is_some() {
-            self.feed.release(Instant::now());
-            self.grace.back();
+            self.stage.feed().release(Instant::now());
+            self.stage.back();
         }
     }
 
     /// Nobody watches: the next viewer finds the header, and an empty log instead of what was on air for others.
     pub(crate) fn rest(&mut self) {
-        if !self.feed.has_begun() {
-            return;
+        if !self.stage.feed().has_begun() {
+            return self.stage.clear();
         }
-        match self.feed.renew() {
-            Ok(()) => self.grace.ready(),
+        let renewed = self.stage.feed().renew();
+        match renewed {
+            Ok(()) => self.stage.ready(),
             Err(fault) => warn!(channel = self.name(), %fault, "the channel cannot be made ready"),
         }
     }
 
     /// The source is away: viewers are kept for its grace.
     pub(crate) fn away(&mut self) {
-        self.grace.away();
+        self.stage.away();
     }
 
     /// The run delivers no packets any more: says so, and the source is away until the next.
@@ -190,14 +210,14 @@ impl Intake {
     /// The run goes on, but not now: the source is away until its next packet.
     pub(crate) fn pause(&mut self) {
         self.is_silent = true;
-        self.grace.away();
+        self.stage.away();
     }
 
     /// The show is over for good: viewers are told so, and the next run is another show.
     pub(crate) fn finish(&mut self) {
-        if self.feed.has_begun() {
-            self.feed.close();
-            self.grace.ended();
+        if self.stage.feed().has_begun() {
+            self.stage.feed().close();
+            self.stage.ended();
         }
     }
 
@@ -257,16 +277,52 @@ impl Intake {
         Ok(())
     }
 
-    /// A header with its first packet: goes on with the epoch on air, or begins another.
-    fn begin(&mut self, header: Header, first: &[u8], now: Instant) -> Result<(), FeedError> {
+    /// The fallback has the feed: whether the source takes it back with this packet.
+    fn may_return(&mut self, raw: &[u8], now: Instant) -> Result<bool, Fault> {
+        let Some(header) = &self.run.header else {
+            return Ok(false);
+        };
+        let scout = self.run.scout.get_or_insert_with(|| Scout {
+            normaliser: Normaliser::new(header),
+            since: now,
+        });
+        let Ok(packet) = scout.normaliser.packet(raw) else {
+            self.damage()?;
+            return Ok(false);
+        };
+        self.heard_at = now;
+        let has_waited = now.duration_since(scout.since) > self.stage.feed().log_reach();
+        Ok(has_waited || packet.is_some_and(|packet| packet.meta.clean_point))
+    }
+
+    fn damage(&mut self) -> Result<(), Fault> {
+        self.damaged += 1;
+        self.run.damaged_in_a_row += 1;
+        if self.run.damaged_in_a_row > DAMAGED_MAX {
+            return Err(Fault::Damaged);
+        }
+        Ok(())
+    }
+
+    /// The run's header with its first packet: goes on with the epoch on air, or begins another.
+    fn begin(&mut self, first: &[u8], now: Instant) -> Result<(), FeedError> {
+        let Some(header) = self.run.header.clone() else {
+            return Ok(());
+        };
         let packet_bytes = Normaliser::new(&header).probe(first);
         let bit_rates = guessed_bit_rates(&header);
         let warnings = [
             warning_of_packet_size(packet_bytes),
             warning_of_codecs(&header),
         ];
-        let begun = self.feed.begin(header, packet_bytes, &bit_rates, now)?;
-        let (channel, source) = (self.feed.channel().name(), self.source);
+        let begun = self
+            .stage
+            .feed()
+            .begin(header, packet_bytes, &bit_rates, now)?;
+        let gives_way = self.stage.is_taken();
+        self.run.trims = gives_way && self.playing;
+        (self.run.has_begun, self.run.scout) = (true, None);
+        let (channel, source) = (self.name(), self.source);
         match begun {
             Begun::New => {
                 info!(channel, packet_bytes, "{source} sends a new header");
@@ -277,8 +333,13 @@ impl Intake {
             }
             Begun::Continued => info!(channel, "{source} goes on with the same header"),
         }
-        if !self.playing {
-            self.grace.ready();
+        if gives_way {
+            info!(channel, "{source} is back, the fallback gives way");
+        }
+        if self.playing {
+            self.stage.back();
+        } else {
+            self.stage.ready();
         }
         Ok(())
     }

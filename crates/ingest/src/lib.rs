@@ -25,22 +25,25 @@ mod child;
 mod command;
 mod cutter;
 mod door;
+mod fallback;
 mod feed;
 mod file;
-mod grace;
 mod inspect;
 mod intake;
 mod lines;
+mod media;
 mod pace;
 mod password;
 mod probe;
 mod push;
 mod runtime;
 mod spread;
+mod stage;
 pub mod trust;
 mod visitor;
 mod wants;
 
+pub use crate::fallback::Fallback;
 pub use crate::inspect::{InspectError, Inspection, inspect, inspect_bytes};
 pub use crate::password::{Login, Password, PasswordError};
 pub use crate::runtime::{

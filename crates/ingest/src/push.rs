@@ -23,11 +23,11 @@ use tracing::{info, warn};
 use crate::{
     Stream, Visitor,
     attend::{Heard, attend},
-    feed::Feed,
     intake::{Intake, Patience},
     lines::Flood,
     password::{self, Form, Login},
     runtime::{PushOptions, Stop},
+    stage::Stage,
 };
 
 /// Where a channel's encoders come in.
@@ -46,7 +46,7 @@ pub(crate) const VISITORS_MAX: usize = 16;
 pub(crate) async fn run(
     options: PushOptions,
     patience: Patience,
-    feed: Feed,
+    stage: Stage,
     entrance: Entrance,
     mut stop: Stop,
 ) {
@@ -54,7 +54,7 @@ pub(crate) async fn run(
         mut encoders,
         listener,
     } = entrance;
-    let intake = Intake::new(feed, patience, "the encoder");
+    let intake = Intake::new(stage, patience, "the encoder");
     let listener = listener.map(tokio::net::TcpListener::from_std).transpose();
     let listener = listener.unwrap_or_else(|error| {
         warn!(channel = intake.name(), %error, "the port for raw ASF cannot be watched");

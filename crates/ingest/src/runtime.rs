@@ -17,11 +17,14 @@ use tracing::error;
 use crate::{
     Visitor, command,
     door::{self, Routes},
+    fallback::Fallback,
     feed::Feed,
     file,
     intake::Patience,
+    media::Origin,
     password::Login,
     probe, push,
+    stage::Stage,
     wants::Wants,
 };
 
@@ -32,6 +35,9 @@ pub struct SourceSpec {
     pub channel: Arc<Channel>,
     /// Where the packets come from.
     pub source: Source,
+    /// What stands in while the source is away for longer than its grace, the first that has something. For none of the sources that
+    /// never are away (probes).
+    pub fallback: Vec<Fallback>,
     /// Title in the header viewers get, instead of the source's own.
     pub title: Option<String>,
     /// Author, likewise.
@@ -283,17 +289,20 @@ async fn run(
 
 async fn run_source(spec: SourceSpec, timing: Timing, entrance: push::Entrance, mut stop: Stop) {
     let wants = Wants::of(&spec.channel, timing.idle);
-    let feed = Feed::new(&spec);
     let patience = Patience {
         grace: spec.source_grace,
         silence: timing.silence,
     };
-    match spec.source {
-        Source::Command { run } => command::run(run, patience, feed, wants, stop).await,
-        Source::Push(options) => push::run(options, patience, feed, entrance, stop).await,
+    match spec.source.clone() {
+        Source::Command { run } => {
+            command::run(run, patience, Stage::new(&spec), wants, stop).await
+        }
+        Source::Push(options) => {
+            push::run(options, patience, Stage::new(&spec), entrance, stop).await
+        }
         Source::Pull(options) => {
             error!(
-                channel = feed.channel().name(),
+                channel = spec.channel.name(),
                 url = options.url,
                 "nothing is pulled yet"
             );
@@ -303,22 +312,22 @@ async fn run_source(spec: SourceSpec, timing: Timing, entrance: push::Entrance, 
             looped,
             speed,
         } => {
-            let player = file::Player::new(file::Origin::File(path), looped, speed);
+            let player = file::Player::new(Origin::File(path), looped, speed);
             tokio::select! {
-                () = player.run(feed, wants) => {}
+                () = player.run(Stage::new(&spec), wants) => {}
                 () = stop.stopped() => {}
             }
         }
         Source::Demo { bytes, looped } => {
-            let player = file::Player::new(file::Origin::Memory(bytes), looped, 1.0);
+            let player = file::Player::new(Origin::Memory(bytes), looped, 1.0);
             tokio::select! {
-                () = player.run(feed, wants) => {}
+                () = player.run(Stage::new(&spec), wants) => {}
                 () = stop.stopped() => {}
             }
         }
         Source::Probe(probe) => {
             tokio::select! {
-                () = probe::run(probe, spec.file_id, feed, wants) => {}
+                () = probe::run(probe, spec.file_id, Feed::new(&spec), wants) => {}
                 () = stop.stopped() => {}
             }
         }

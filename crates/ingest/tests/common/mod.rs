@@ -45,6 +45,7 @@ pub fn spec(channel: &Arc<Channel>, source: Source) -> SourceSpec {
     SourceSpec {
         channel: Arc::clone(channel),
         source,
+        fallback: Vec::new(),
         title: Some("A title".into()),
         author: None,
         log_seconds: 600,
