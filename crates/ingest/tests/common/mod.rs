@@ -111,6 +111,8 @@ pub struct Viewer {
     pub objects: Vec<MediaObject>,
     pub send_ms: Vec<u64>,
     pub first_is_clean: bool,
+    /// When it had read something for the first time.
+    pub first_at: Option<Instant>,
     reader: Reader,
     next: u64,
     assembler: Assembler,
@@ -138,6 +140,7 @@ impl Viewer {
             objects: Vec::new(),
             send_ms: Vec::new(),
             first_is_clean: false,
+            first_at: None,
             reader,
             next: 0,
             assembler,
@@ -160,6 +163,7 @@ impl Viewer {
                 .expect("published packets are sound");
             self.first_is_clean |= seq == 0 && packet.clean_point();
             self.send_ms.push(packet.send_ms());
+            self.first_at.get_or_insert_with(Instant::now);
         }
         self.next = guard.tail();
         guard.ended()
@@ -176,6 +180,11 @@ impl Viewer {
     /// Reads to the end of the epoch.
     pub fn read_all(&mut self) {
         wait_for("the end of the log", || self.read().then_some(()));
+    }
+
+    /// Objects of which a part was missing.
+    pub fn dropped(&self) -> u64 {
+        self.assembler.dropped()
     }
 
     pub fn by_stream(&self) -> BTreeMap<u8, Vec<&MediaObject>> {
@@ -212,8 +221,13 @@ pub fn expected(name: &str) -> BTreeMap<u8, Vec<(i64, usize)>> {
 
 /// The objects of a file, taken apart without ingest.
 pub fn objects_of(name: &str) -> Vec<MediaObject> {
+    objects_in(&fs::read(media(name)).expect("the file is in the repository"))
+}
+
+/// The objects in a file's bytes.
+pub fn objects_in(file: &[u8]) -> Vec<MediaObject> {
     let (mut deframer, mut assembler, mut objects) = (Deframer::new(), None, Vec::new());
-    deframer.push(&fs::read(media(name)).expect("the file is in the repository"));
+    deframer.push(file);
     deframer.finish();
     while let Ok(Some(item)) = deframer.next() {
         match (item, &mut assembler) {
