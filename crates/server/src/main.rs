@@ -29,6 +29,7 @@ mod settings;
 mod shard;
 mod signals;
 mod sockets;
+mod sources;
 mod tls;
 mod veil;
 mod visitors;

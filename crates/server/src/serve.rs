@@ -3,8 +3,6 @@
 //! Order at start: look before promising (configuration, media, limits, kernel, ports), then shards, then sources, then the screen.
 //! Order at the end: the shards end their sessions while sources still run, so that nobody sees a source vanish; then the sources.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -12,15 +10,14 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use funnel_asf::Probe;
-use funnel_channel::{Channel, ChannelOptions};
-use funnel_control::config::{ChannelConfig, Config, PushConfig, SourceConfig, Start};
+use funnel_channel::Channel;
+use funnel_control::config::{ChannelConfig, Config, SourceConfig, Start};
 use funnel_control::directory::Directory;
 use funnel_control::links;
 use funnel_control::pages::Site;
 use funnel_control::startup::{self, AnnouncementFacts, ChannelFacts, Facts, Purpose};
 use funnel_engine::{Admission, AdmissionLimits, Found, UdpLimits};
-use funnel_ingest::{Ingest, Login, PullOptions, PushOptions, Source, SourceSpec};
+use funnel_ingest::Ingest;
 use funnel_session::LOAD_TEST_TOKEN;
 use funnel_session::server::Redirect;
 use funnel_uring::Caps;
@@ -36,9 +33,10 @@ use crate::listen::{self, Addresses, Listeners};
 use crate::machine;
 use crate::mailbox::{Letter, Mailbox};
 use crate::multicast;
-use crate::settings::{self, DEMO, REFERENCE, Settings};
+use crate::settings::{self, REFERENCE, Settings};
 use crate::shard::{self, Plan, Served, Services, Shard, Tuning};
 use crate::signals;
+use crate::sources;
 use crate::tls::Certificate;
 use crate::visitors::Desks;
 
@@ -105,18 +103,9 @@ struct Running {
 
 fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> {
     let config = &settings.config;
-    let channels: Vec<Arc<Channel>> = config
-        .channels
-        .iter()
-        .map(|channel| channel_of(channel, settings.workers))
-        .collect();
+    let channels = sources::channels(config, settings.workers);
     let services = Arc::new(services(settings, &channels)?);
-    let specs = config
-        .channels
-        .iter()
-        .zip(&channels)
-        .filter_map(|(channel, shared)| source_of(channel, shared).transpose())
-        .collect::<Result<Vec<_>, _>>()?;
+    let specs = sources::specs(config, &channels)?;
     let (certificate, tls) = match &config.tls {
         Some(files) if !listeners.addresses.https.is_empty() => {
             let loaded = Certificate::load(files, Instant::now()).map_err(Failure::fault)?;
@@ -199,23 +188,6 @@ fn exhibits(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Directory<
     Directory::new(configured.zip(channels).map(entry)).map_err(Failure::fault)
 }
 
-fn channel_of(channel: &ChannelConfig, workers: usize) -> Arc<Channel> {
-    let start = match channel.start {
-        Start::Always => funnel_channel::Start::Always,
-        Start::FirstViewer => funnel_channel::Start::FirstViewer,
-    };
-    Channel::new(
-        &channel.name,
-        ChannelOptions {
-            start,
-            readers_max: workers + usize::from(channel.multicast.is_some()) + READERS_BESIDES,
-        },
-    )
-}
-
-/// Readers of a log that are neither shard nor group: kept free for tools that look on.
-const READERS_BESIDES: usize = 4;
-
 fn services(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Services, Failure> {
     let Config {
         limits,
@@ -293,70 +265,6 @@ fn tuning_of(channel: &ChannelConfig) -> Tuning {
         log_bytes_max: channel.log_bytes_max,
         udp_burst_packets: channel.udp_burst_packets,
     }
-}
-
-fn source_of(
-    channel: &ChannelConfig,
-    shared: &Arc<Channel>,
-) -> Result<Option<SourceSpec>, Failure> {
-    let source = match &channel.source {
-        SourceConfig::Demo => Source::Demo {
-            bytes: DEMO,
-            looped: true,
-        },
-        SourceConfig::File {
-            path,
-            looped,
-            speed,
-        } => Source::File {
-            path: path.clone(),
-            looped: *looped,
-            speed: *speed,
-        },
-        SourceConfig::Command { run } => Source::Command { run: run.clone() },
-        SourceConfig::Push(push) => Source::Push(push_options(push)?),
-        SourceConfig::Pull(pull) => Source::Pull(PullOptions {
-            url: pull.url.clone(),
-            ca: pull.ca.clone(),
-        }),
-        SourceConfig::Elsewhere { .. } => return Ok(None),
-        SourceConfig::Probe {
-            bits_per_second,
-            packet_bytes,
-        } => Source::Probe(Probe::new(*bits_per_second, *packet_bytes).map_err(Failure::fault)?),
-    };
-    Ok(Some(SourceSpec {
-        channel: Arc::clone(shared),
-        source,
-        title: channel.title.clone(),
-        author: channel.author.clone(),
-        log_seconds: channel.log_seconds,
-        log_bytes_max: channel.log_bytes_max,
-        source_grace: Duration::from_secs(channel.source_grace_seconds.into()),
-        file_id: random_id(),
-    }))
-}
-
-fn push_options(push: &PushConfig) -> Result<PushOptions, Failure> {
-    let login = match (&push.user, &push.password_hash) {
-        (Some(user), Some(hash)) => Some(Login {
-            user: user.clone(),
-            password: hash.parse().map_err(Failure::fault)?,
-        }),
-        _ => None,
-    };
-    Ok(PushOptions {
-        login,
-        takeover: push.takeover,
-        tcp: push.tcp,
-    })
-}
-
-/// std draws the keys of a hash map from the system's random numbers; enough for an id that only has to differ from run to run.
-fn random_id() -> [u8; 16] {
-    let draw = || RandomState::new().build_hasher().finish();
-    let both = u128::from(draw()) << 64 | u128::from(draw());
-    both.to_le_bytes()
 }
 
 fn facts(settings: &Settings, addresses: &Addresses) -> Facts {
@@ -580,11 +488,6 @@ mod tests {
         ] {
             assert!(screen.contains(line), "{line:?} in\n{screen}");
         }
-    }
-
-    #[test]
-    fn each_header_gets_an_id_of_its_own() {
-        assert_ne!(random_id(), random_id());
     }
 
     #[test]
