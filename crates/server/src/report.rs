@@ -131,7 +131,7 @@ impl Reporter {
             };
             warn!(
                 shard = self.shard,
-                "{who} was turned away: too many at once, or funnel is starting or stopping"
+                "{who} was turned away: too many at once, or funnel is stopping"
             );
         }
     }

@@ -1,12 +1,12 @@
 //! `funnel serve`: puts everything together, waits for a signal, takes everything apart.
 //!
-//! Order at start: look before promising (configuration, media, limits, kernel, ports), then shards, then sources, then the screen.
+//! Order at start: look before promising (configuration, media, limits, kernel, ports), then sources, then shards, then the screen.
 //! Order at the end: the shards end their sessions while sources still run, so that nobody sees a source vanish; then the sources.
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -104,7 +104,6 @@ struct Running {
 fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> {
     let config = &settings.config;
     let channels = sources::channels(config, settings.workers);
-    let services = Arc::new(services(settings, &channels)?);
     let specs = sources::specs(config, &channels)?;
     let (certificate, tls) = match &config.tls {
         Some(files) if !listeners.addresses.https.is_empty() => {
@@ -121,6 +120,12 @@ fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> 
     let site = site(settings, &host, &listeners.addresses);
     let exhibits = exhibits(settings, &channels)?;
     let pages = desk::start(site, exhibits, board).map_err(Failure::fault)?;
+    let ingest = funnel_ingest::spawn(specs).map_err(Failure::fault)?;
+    let desks = Desks {
+        ingest: ingest.door(),
+        pages,
+    };
+    let services = Arc::new(services(settings, &channels, desks)?);
     let cores = machine::cores();
     let mut shards = Vec::new();
     for ((index, listeners), groups) in listeners.of_workers.into_iter().enumerate().zip(groups) {
@@ -135,13 +140,6 @@ fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> 
         };
         shards.push(shard::start(plan).map_err(Failure::fault)?);
     }
-    let ingest = funnel_ingest::spawn(specs).map_err(Failure::fault)?;
-    let desks = Desks {
-        ingest: ingest.door(),
-        pages,
-    };
-    // Shards run before sources do, so they are told later. Nobody told them before.
-    let _ = services.desks.set(desks);
     Ok(Running {
         shards,
         ingest,
@@ -188,7 +186,11 @@ fn exhibits(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Directory<
     Directory::new(configured.zip(channels).map(entry)).map_err(Failure::fault)
 }
 
-fn services(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Services, Failure> {
+fn services(
+    settings: &Settings,
+    channels: &[Arc<Channel>],
+    desks: Desks,
+) -> Result<Services, Failure> {
     let Config {
         limits,
         channels: configured,
@@ -223,7 +225,7 @@ fn services(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Services, 
         selections_max: usize::try_from(limits.selections_max).unwrap_or(usize::MAX),
         viewers_per_shard_max: settings.fit.per_worker,
         mailboxes: (0..settings.workers).map(|_| Mailbox::new()).collect(),
-        desks: OnceLock::new(),
+        desks,
         udp: udp_limits(settings.config.listen.udp_mtu),
     })
 }

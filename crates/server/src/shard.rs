@@ -5,8 +5,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -42,8 +42,8 @@ pub struct Services {
     pub viewers_per_shard_max: u32,
     /// One per shard, for what came to another one.
     pub mailboxes: Vec<Mailbox>,
-    /// Who goes on with connections that are no player's; empty until they can.
-    pub desks: OnceLock<Desks>,
+    /// Who goes on with connections that are no player's.
+    pub desks: Desks,
     /// Bounds of media over UDP.
     pub udp: UdpLimits,
 }
@@ -381,7 +381,7 @@ impl Connections {
             Completion::DoorbellRang => self.empty_mailbox(now),
             Completion::HandedOver { token, socket } => {
                 if let Named::Visitor(number) = named(token) {
-                    let desks = self.services.desks.get();
+                    let desks = &self.services.desks;
                     (self.visitors).arrived(number, socket, desks, &mut self.reporter, now);
                 }
             }

@@ -1,7 +1,7 @@
 //! Connections that are no viewer's: out of the ring, to the desk that goes on with them.
 //!
-//! What comes between the engine's word and the ring's last is kept with what the session has read. A desk that is full, or not there
-//! yet, turns visitors away: the connection is closed.
+//! What comes between the engine's word and the ring's last is kept with what the session has read. A desk that is full turns
+//! visitors away: the connection is closed.
 
 use std::io;
 use std::net::TcpStream;
@@ -80,7 +80,7 @@ impl Visitors {
         &mut self,
         number: u32,
         socket: io::Result<OwnedFd>,
-        desks: Option<&Desks>,
+        desks: &Desks,
         reporter: &mut Reporter,
         now: Instant,
     ) {
@@ -96,11 +96,11 @@ impl Visitors {
         let Ok(visitor) = guest.into_visitor(socket) else {
             return;
         };
-        let desk = desks.map(|desks| match to {
+        let desk = match to {
             Desk::Ingest => &desks.ingest,
             Desk::Pages => &desks.pages,
-        });
-        if desk.is_none_or(|desk| desk.try_send(visitor).is_err()) {
+        };
+        if desk.try_send(visitor).is_err() {
             reporter.turned_away(to, now);
         }
     }

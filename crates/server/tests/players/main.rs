@@ -7,6 +7,7 @@ mod damaged_conversations;
 mod damaged_files_are_refused;
 mod ffmpeg_decodes_the_source;
 mod groups_are_sent_and_announced;
+mod https_viewers_are_viewers;
 mod late_joiners_start_at_a_clean_point;
 mod live_command_source_with_a_stalled_player;
 mod load_tests_can_trust_the_probe;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The program under test.
@@ -367,7 +368,9 @@ pub fn open_to_all(folder: &Path) {
 /// The first of [`PORTS`] free TCP ports below the range the kernel hands out, so that no outgoing connection takes one meanwhile.
 pub fn free_port() -> u16 {
     let blocks = 12_000 / PORTS;
-    let own = std::process::id() % u32::from(blocks);
+    // Tests of one process ask at the same time, before any of them listens.
+    let of_process = ASKED.fetch_add(1, Ordering::Relaxed);
+    let own = (std::process::id() + of_process) % u32::from(blocks);
     let mut block = u16::try_from(own).expect("below 12,000");
     loop {
         let first = 20_000 + block * PORTS;
@@ -378,6 +381,8 @@ pub fn free_port() -> u16 {
         block = (block + 1) % blocks;
     }
 }
+
+static ASKED: AtomicU32 = AtomicU32::new(0);
 
 /// How far HTTP is from the port of MMS.
 const HTTP: u16 = 1;
