@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"icecast2": "icecast2", "cvlc": "vlc-bin vlc-plugin-base vlc-plugin-access-extra", "curl": "curl",
-            "taskset": "util-linux", "setpriv": "util-linux", "unshare": "util-linux", "ip": "iproute2", "ethtool": "ethtool"}
+            "openssl": "openssl", "taskset": "util-linux", "setpriv": "util-linux", "unshare": "util-linux", "ip": "iproute2", "ethtool": "ethtool"}
 
 
 def fail(sentence):
@@ -63,6 +63,18 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def cpu_seconds(pid):
+    """What all threads of a process have used, by the scheduler's count."""
+    # The first number is ns on a processor.
+    return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def established(port):
+    """TCP connections over IPv4 to a port of this machine, seen from its side."""
+    lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    return sum(fields[1].endswith(f":{port:04X}") and fields[3] == "01" for fields in map(str.split, lines))
 
 
 class Process:

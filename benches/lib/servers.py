@@ -69,11 +69,12 @@ class Server:
 
 
 class Funnel(Server):
-    """The server: a probe channel by default, or the channel table given."""
+    """The server: a probe channel by default, or the channel table given. `scheme` is what viewers speak: mms, mmsh, http, https."""
 
-    def __init__(self, bench, name="funnel", train_ms=200, bits=300_000, workers=1, core=0, source=None, channel=""):
+    def __init__(self, bench, name="funnel", train_ms=200, bits=300_000, workers=1, core=0, source=None, channel="", scheme="mms"):
         super().__init__(bench, name)
-        self.train_ms, self.workers, self.core, self.channel = train_ms, workers, core, channel
+        self.train_ms, self.workers, self.core, self.channel, self.scheme = train_ms, workers, core, channel, scheme
+        self.port = None
         self.source = source or f'{{ kind = "probe", bits_per_second = {bits}, packet_bytes = 1444 }}'
 
     @property
@@ -83,35 +84,46 @@ class Funnel(Server):
                 f"`workers = {self.workers}`{more}")
 
     def start(self):
-        port = free_port()
+        ports = {scheme: free_port() for scheme in ("mms", "http", "https")}
+        self.port = ports[self.scheme.replace("mmsh", "http")]
+        https, tls = "", ""
+        if self.scheme == "https":
+            https, tls = f'https = ["127.0.0.1:{self.port}"]\n', f"\n[tls]\n{self.certificate()}"
         config = self.bench.folder / f"{self.name.replace(' ', '-')}.toml"
         config.write_text(f'[channels.probe]\nsource = {self.source}\ntrain_ms = {self.train_ms}\n{self.channel}\n\n'
-                          f'[listen]\nmms = ["127.0.0.1:{port}"]\nhttp = []\n\n[server]\nworkers = {self.workers}\n')
-        self.url = f"mms://127.0.0.1:{port}/probe"
+                          f'[listen]\nmms = ["127.0.0.1:{ports["mms"]}"]\nhttp = ["127.0.0.1:{ports["http"]}"]\n{https}'
+                          f'\n[server]\nworkers = {self.workers}\n{tls}')
+        self.url = f"{self.scheme}://127.0.0.1:{self.port}/probe"
         server = self.run(self.bench.tools / "funnel", "serve", "--config", config, core=self.core)
         self.pid = server.pid
-        probe = [self.bench.tools / "funnel", "probe", "--timeout", "1s", self.url]
+        probe = [self.bench.tools / "funnel", "probe", "--timeout", "1s", f"mms://127.0.0.1:{ports['mms']}/probe"]
         self.wait_until(lambda: subprocess.run(probe, capture_output=True).returncode == 0, server)
+
+    def certificate(self):
+        """The lines for one that signs itself."""
+        files = {name: self.bench.folder / f"{name}.pem" for name in ("certificate", "key")}
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                        "-subj", "/CN=127.0.0.1", "-out", files["certificate"], "-keyout", files["key"]], check=True, capture_output=True)
+        return "".join(f'{name} = "{path}"\n' for name, path in files.items())
 
 
 class Bare(Server):
     """The floor: no protocol, no sessions, the same packets at the same times."""
 
-    def __init__(self, bench, name="bare sender", by="sendmsg", train_ms=200, bits=300_000, head_bytes=8, core=0):
+    def __init__(self, bench, name="bare sender", by="sendmsg", train_ms=200, bits=300_000, head_bytes=8, core=0, flat=False):
         super().__init__(bench, name)
-        self.by, self.train_ms, self.bits, self.head_bytes, self.core = by, train_ms, bits, head_bytes, core
+        self.core = core
+        pieces = ["--head-bytes", 0, "--flat"] if flat else ["--head-bytes", head_bytes]
+        self.words = ["--by", by, "--train-ms", train_ms, "--bits-per-second", bits, *pieces]
 
     @property
     def how(self):
-        return (f"`taskset -c {self.core} bare-sender --by {self.by} --train-ms {self.train_ms} --bits-per-second {self.bits} "
-                f"--head-bytes {self.head_bytes}`")
+        return f"`taskset -c {self.core} bare-sender {' '.join(map(str, self.words))}`"
 
     def start(self):
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/"
-        server = self.run(self.bench.tools / "bare-sender", "--listen", f"127.0.0.1:{port}", "--by", self.by,
-                          "--train-ms", self.train_ms, "--bits-per-second", self.bits, "--head-bytes", self.head_bytes,
-                          core=self.core)
+        server = self.run(self.bench.tools / "bare-sender", "--listen", f"127.0.0.1:{port}", *self.words, core=self.core)
         self.pid = server.pid
         self.wait_until(lambda: plays(self.url), server)
 

@@ -10,7 +10,7 @@ use funnel_session::{Selection, Thinning};
 use funnel_wire::mms::Acceleration;
 
 use crate::link::LinkQuality;
-use crate::player::{Plan, Role, Step};
+use crate::player::{Plan, Role, Speech, Step};
 use crate::reel::Reel;
 use crate::rng::Rng;
 use crate::source::{Cue, Schedule};
@@ -78,6 +78,37 @@ pub fn crowd(seed: u64, count: usize, length: Duration) -> Vec<Plan> {
     (0..count).map(|id| plan(seed, id, length)).collect()
 }
 
+/// Players over HTTP of every kind, numbered from `first` on.
+pub fn http_crowd(seed: u64, first: usize, count: usize, length: Duration) -> Vec<Plan> {
+    (first..first + count)
+        .map(|id| http_plan(seed, id, length))
+        .collect()
+}
+
+fn http_plan(seed: u64, id: usize, length: Duration) -> Plan {
+    let mut rng = Rng::new(seed, 0x2000_0000 + id as u64);
+    let speech = *rng.pick(&[Speech::Wmsp, Speech::Wmsp, Speech::Wmsp9, Speech::Plain]);
+    let role = *rng.pick(&[Role::Steady, Role::Steady, Role::Troublesome]);
+    let path = *rng.pick(&["news", "slides", "event", "radio", "show"]);
+    let mut plan = Plan {
+        role,
+        joins_at: Duration::from_millis(rng.range(0, length.as_millis() as u64)),
+        quality: quality(&mut rng, role),
+        ..Plan::over_http(id, path, speech)
+    };
+    if speech != Speech::Plain {
+        plan.acceleration = acceleration(&mut rng);
+    }
+    match role {
+        Role::Steady | Role::Switcher => {
+            let stay = rng.millis(3000, 120_000);
+            plan.steps.push((stay, Step::Leave));
+        }
+        Role::Troublesome => troublesome(&mut plan, &mut rng),
+    }
+    plan
+}
+
 /// A player's plan depends on the seed and its number only: taking others away leaves it as it is.
 fn plan(seed: u64, id: usize, length: Duration) -> Plan {
     let mut rng = Rng::new(seed, 0x2000_0000 + id as u64);
@@ -98,6 +129,7 @@ fn plan(seed: u64, id: usize, length: Duration) -> Plan {
         id,
         role,
         path: (*rng.pick(channels)).to_owned(),
+        speech: Speech::Mms,
         packet_pair: rng.chance(1, 4) && manner.funnel_info.is_some(),
         manner,
         acceleration: acceleration(&mut rng),

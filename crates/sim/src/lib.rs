@@ -20,10 +20,10 @@ mod verdict;
 mod world;
 
 pub use book::{Book, Published, Stretch};
-pub use crowd::{crowd, programme};
+pub use crowd::{crowd, http_crowd, programme};
 pub use ether::{Ether, EtherQuality};
 pub use link::{Link, LinkQuality};
-pub use player::{Plan, Player, Role, Step};
+pub use player::{Plan, Player, Role, Speech, Step};
 pub use reel::Reel;
 pub use rng::Rng;
 pub use source::{Cue, Schedule, Source};

@@ -27,6 +27,19 @@ pub enum Role {
     Troublesome,
 }
 
+/// What a player speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Speech {
+    /// MMS, in some [`Manner`].
+    Mms,
+    /// Windows Media HTTP streaming as an old player: media as `$H` and `$D`.
+    Wmsp,
+    /// One that takes a `$C`, too.
+    Wmsp9,
+    /// A plain GET: ASF.
+    Plain,
+}
+
 /// What a player does at a time of its script.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -59,6 +72,8 @@ pub struct Plan {
     pub role: Role,
     /// Channel, as it asks for it.
     pub path: String,
+    /// What it speaks.
+    pub speech: Speech,
     /// Whose habits it has.
     pub manner: Manner,
     /// Wishes for a fast start.
@@ -86,6 +101,7 @@ impl Plan {
             id,
             role: Role::Steady,
             path: path.into(),
+            speech: Speech::Mms,
             manner,
             acceleration: Acceleration::default(),
             packet_pair: false,
@@ -101,6 +117,14 @@ impl Plan {
             udp: None,
             trickle: None,
             breaks_off: None,
+        }
+    }
+
+    /// The same over HTTP: one request on one connection, with nobody's habits but its own.
+    pub fn over_http(id: usize, path: &str, speech: Speech) -> Self {
+        Self {
+            speech,
+            ..Self::plain(id, path, Manner::FFMPEG)
         }
     }
 
@@ -209,6 +233,10 @@ impl Player {
 
     /// Its connection stands.
     pub fn connect(&mut self, now: Instant) -> Doings {
+        self.connected_at = Some(now);
+        if self.plan.speech != Speech::Mms {
+            return self.ask();
+        }
         let url = format!("mms://funnel.example/{}", self.plan.path);
         let options = Options {
             manner: self.plan.manner.clone(),
@@ -226,8 +254,48 @@ impl Player {
         };
         let url = url.parse().expect("a well-formed URL");
         self.session = Some(Session::new(Arc::new(url), Arc::new(options), now));
-        self.connected_at = Some(now);
         self.poll()
+    }
+
+    /// All that a player over HTTP ever says.
+    fn ask(&mut self) -> Doings {
+        let mut request = self.request();
+        let mut doings = Doings::default();
+        match self.plan.breaks_off.clone() {
+            Some((_, step)) => {
+                request.truncate(request.len() / 2);
+                doings.sends.push(request);
+                self.break_off(step, &mut doings);
+            }
+            None => doings.sends.push(request),
+        }
+        doings
+    }
+
+    fn request(&self) -> Vec<u8> {
+        let agent = match self.plan.speech {
+            Speech::Mms | Speech::Plain => "sim/1.0",
+            Speech::Wmsp => "NSPlayer/4.1.0.3856",
+            Speech::Wmsp9 => "NSPlayer/9.0.0.2980",
+        };
+        let mut request = format!(
+            "GET /{} HTTP/1.0\r\nHost: funnel.example\r\nUser-Agent: {agent}\r\n",
+            self.plan.path
+        );
+        if self.plan.speech != Speech::Plain {
+            let wishes = self.plan.acceleration;
+            let wishes = [
+                ("LinkBW", wishes.link),
+                ("AccelBW", wishes.bandwidth),
+                ("AccelDuration", wishes.duration_ms),
+            ];
+            request += "Pragma: no-cache,rate=1.000000,stream-time=0\r\nPragma: xPlayStrm=1\r\n";
+            for (name, wish) in wishes {
+                request += &wish.map_or_else(String::new, |n| format!("Pragma: {name}={n}\r\n"));
+            }
+        }
+        request += "\r\n";
+        request.into_bytes()
     }
 
     /// Reads what its link gives now.
@@ -241,8 +309,12 @@ impl Player {
         }
         let mut doings = Doings::default();
         if !self.is_silent && !bytes.is_empty() {
-            if self.plan.udp.is_none() {
-                self.tap.bytes(now, &bytes, book);
+            match self.plan.speech {
+                Speech::Mms if self.plan.udp.is_some() => {}
+                Speech::Mms => self.tap.bytes(now, &bytes, book),
+                Speech::Wmsp | Speech::Wmsp9 | Speech::Plain => {
+                    self.tap.http_bytes(now, &bytes, book);
+                }
             }
             if let Some(session) = &mut self.session {
                 session.handle_input(now, Input::Received(&bytes));
@@ -255,8 +327,9 @@ impl Player {
             && self.closed.is_none()
             && !self.is_silent
         {
-            if let Some(session) = &mut self.session {
-                session.handle_input(now, Input::Closed);
+            match &mut self.session {
+                Some(session) => session.handle_input(now, Input::Closed),
+                None => self.closed = Some(CloseReason::Finished),
             }
             self.poll();
         }
@@ -268,24 +341,19 @@ impl Player {
         if self.is_silent || self.closed.is_some() {
             return Doings::default();
         }
-        let Some(session) = &mut self.session else {
-            return Doings::default();
-        };
-        match step {
-            Step::Leave => session.handle_input(now, Input::Close),
-            Step::Stop => {
-                self.next_told = None;
-                session.handle_input(now, Input::Stop);
-            }
-            Step::Play => {
-                self.next_told = None;
-                session.handle_input(now, Input::Play);
-            }
+        let input = match step {
+            Step::Leave if self.session.is_none() => return self.fall_silent(Some(0)),
+            Step::Leave => Input::Close,
+            Step::Stop => Input::Stop,
+            Step::Play => Input::Play,
             Step::Select(selection) => {
                 self.tap.selects = true;
-                session.handle_input(now, Input::Select(*selection));
+                Input::Select(*selection)
             }
-            Step::Stall(time) => self.link.stalled_until = now + *time,
+            Step::Stall(time) => {
+                self.link.stalled_until = now + *time;
+                return Doings::default();
+            }
             Step::HangUp => return self.fall_silent(Some(0)),
             Step::Reset => return self.fall_silent(Some(-crate::link::ECONNRESET)),
             Step::Vanish => {
@@ -298,6 +366,12 @@ impl Player {
                     ..Doings::default()
                 };
             }
+        };
+        if matches!(step, Step::Stop | Step::Play) {
+            self.next_told = None;
+        }
+        if let Some(session) = &mut self.session {
+            session.handle_input(now, input);
         }
         self.poll()
     }
@@ -420,17 +494,24 @@ impl Player {
                 }
             }
         }
-        if let Some(Step::Say(bytes)) = broken_off {
-            doings.sends.push(bytes);
-        } else if let Some(step) = broken_off {
-            doings.hang_up = match step {
-                Step::HangUp => Some(0),
-                Step::Reset => Some(-crate::link::ECONNRESET),
-                _ => None,
-            };
-            self.is_silent = true;
+        if let Some(step) = broken_off {
+            self.break_off(step, &mut doings);
         }
         doings
+    }
+
+    /// What follows on half a message.
+    fn break_off(&mut self, step: Step, doings: &mut Doings) {
+        if let Step::Say(bytes) = step {
+            doings.sends.push(bytes);
+            return;
+        }
+        doings.hang_up = match step {
+            Step::HangUp => Some(0),
+            Step::Reset => Some(-crate::link::ECONNRESET),
+            _ => None,
+        };
+        self.is_silent = true;
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reads along on one player's wire and holds every byte against the book. Strict where a player would be lenient.
 
+mod http;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
@@ -8,6 +10,7 @@ use funnel_asf::Assembler;
 use funnel_session::client::full_size_packet;
 use funnel_wire::mms::{DataHeader, Frame, HResult, MacMessage, Traffic, split};
 
+use self::http::Expected;
 use crate::book::{Book, Stretch};
 
 /// Checks one connection's bytes.
@@ -34,6 +37,10 @@ pub struct Tap {
     bodies: HashMap<u32, (u32, u64)>,
     /// Datagrams that came again.
     pub again: u64,
+    /// What comes next over HTTP.
+    expected: Expected,
+    /// Status of the answer, over HTTP.
+    pub status: Option<u16>,
     /// EndOfStream that ended the session, and when.
     pub ended: Option<(HResult, Instant)>,
     scratch: Vec<u8>,
