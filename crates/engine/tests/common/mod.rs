@@ -13,7 +13,7 @@ use funnel_engine::{
 };
 use funnel_session::client::Manner;
 use funnel_session::server::Settings;
-use funnel_sim::{Cue, Plan, Player, Reel, Schedule, Source};
+use funnel_sim::{Cue, Plan, Player, Reel, Schedule, Source, Speech};
 
 pub struct Desk {
     pub engine: Engine,
@@ -65,11 +65,20 @@ impl Desk {
 
     /// A player connects; returns its number, which is also its index in the engine.
     pub fn join(&mut self, manner: Manner) -> usize {
+        self.join_as(|id| Plan::plain(id, "live", manner))
+    }
+
+    /// The same over HTTP.
+    pub fn join_over_http(&mut self, speech: Speech) -> usize {
+        self.join_as(|id| Plan::over_http(id, "live", speech))
+    }
+
+    fn join_as(&mut self, plan: impl FnOnce(usize) -> Plan) -> usize {
         let id = self.players.len();
         let peer = SocketAddr::from(([192, 0, 2, 1], u16::try_from(id + 1).expect("few players")));
         let key = self.engine.accept(self.now, peer, 7).expect("room");
         assert_eq!(key.index as usize, id);
-        let mut player = Player::new(Plan::plain(id, "live", manner), 1, self.now);
+        let mut player = Player::new(plan(id), 1, self.now);
         player.key = Some(key);
         let doings = player.connect(self.now);
         self.players.push(player);
