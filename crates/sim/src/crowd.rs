@@ -87,7 +87,7 @@ pub fn http_crowd(seed: u64, first: usize, count: usize, length: Duration) -> Ve
 
 fn http_plan(seed: u64, id: usize, length: Duration) -> Plan {
     let mut rng = Rng::new(seed, 0x2000_0000 + id as u64);
-    let speech = *rng.pick(&[Speech::Wmsp, Speech::Wmsp, Speech::Wmsp9, Speech::Plain]);
+    let speech = *rng.pick(&[Speech::Wmsp, Speech::Wmsp9, Speech::Chunked, Speech::Plain]);
     let role = *rng.pick(&[Role::Steady, Role::Steady, Role::Troublesome]);
     let path = *rng.pick(&["news", "slides", "event", "radio", "show"]);
     let mut plan = Plan {

@@ -36,6 +36,8 @@ pub enum Speech {
     Wmsp,
     /// One that takes a `$C`, too.
     Wmsp9,
+    /// The same in the chunks of HTTP/1.1, on a connection that outlives its media.
+    Chunked,
     /// A plain GET: ASF.
     Plain,
 }
@@ -276,10 +278,14 @@ impl Player {
         let agent = match self.plan.speech {
             Speech::Mms | Speech::Plain => "sim/1.0",
             Speech::Wmsp => "NSPlayer/4.1.0.3856",
-            Speech::Wmsp9 => "NSPlayer/9.0.0.2980",
+            Speech::Wmsp9 | Speech::Chunked => "NSPlayer/9.0.0.2980",
+        };
+        let (version, tokens) = match self.plan.speech {
+            Speech::Chunked => ("1.1", "Pragma: version11-enabled=1\r\n"),
+            _ => ("1.0", ""),
         };
         let mut request = format!(
-            "GET /{} HTTP/1.0\r\nHost: funnel.example\r\nUser-Agent: {agent}\r\n",
+            "GET /{} HTTP/{version}\r\nHost: funnel.example\r\nUser-Agent: {agent}\r\n{tokens}",
             self.plan.path
         );
         if self.plan.speech != Speech::Plain {
@@ -312,7 +318,7 @@ impl Player {
             match self.plan.speech {
                 Speech::Mms if self.plan.udp.is_some() => {}
                 Speech::Mms => self.tap.bytes(now, &bytes, book),
-                Speech::Wmsp | Speech::Wmsp9 | Speech::Plain => {
+                Speech::Wmsp | Speech::Wmsp9 | Speech::Chunked | Speech::Plain => {
                     self.tap.http_bytes(now, &bytes, book);
                 }
             }
@@ -347,7 +353,7 @@ impl Player {
             Step::Stop => Input::Stop,
             Step::Play => Input::Play,
             Step::Select(selection) => {
-                self.tap.selects = true;
+                self.tap.selects = self.session.is_some();
                 Input::Select(*selection)
             }
             Step::Stall(time) => {

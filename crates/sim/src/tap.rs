@@ -10,7 +10,7 @@ use funnel_asf::Assembler;
 use funnel_session::client::full_size_packet;
 use funnel_wire::mms::{DataHeader, Frame, HResult, MacMessage, Traffic, split};
 
-use self::http::Expected;
+use self::http::{Chunk, Expected};
 use crate::book::{Book, Stretch};
 
 /// Checks one connection's bytes.
@@ -37,8 +37,11 @@ pub struct Tap {
     bodies: HashMap<u32, (u32, u64)>,
     /// Datagrams that came again.
     pub again: u64,
-    /// What comes next over HTTP.
+    /// What comes next over HTTP, and where in the chunks it comes in.
     expected: Expected,
+    chunk: Option<Chunk>,
+    /// What came with chunks' lines still in it.
+    coded: Vec<u8>,
     /// Status of the answer, over HTTP.
     pub status: Option<u16>,
     /// EndOfStream that ended the session, and when.
@@ -199,7 +202,7 @@ impl Tap {
 
     /// Bytes of an incomplete unit.
     pub fn torn_bytes(&self) -> usize {
-        self.unread.len()
+        self.unread.len() + self.coded.len()
     }
 
     fn fault(&mut self, now: Instant, what: String) {

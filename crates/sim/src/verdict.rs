@@ -6,7 +6,7 @@ use funnel_engine::Reason;
 use funnel_session::HResult;
 use funnel_session::client::CloseReason;
 
-use crate::player::{Player, Role};
+use crate::player::{Player, Role, Speech};
 use crate::tap::Run;
 use crate::world::World;
 
@@ -15,9 +15,13 @@ pub fn verdict(world: &World) -> Vec<String> {
     let mut faults = world.outcome.faults.clone();
     for player in &world.players {
         let plan = &player.plan;
+        let who = match plan.speech {
+            Speech::Mms => plan.manner.name.to_string(),
+            speech => format!("{speech:?}"),
+        };
         let about = format!(
-            "player {} ({:?} {} on {})",
-            plan.id, plan.role, plan.manner.name, plan.path
+            "player {} ({:?} {who} on {})",
+            plan.id, plan.role, plan.path
         );
         faults.extend(
             player

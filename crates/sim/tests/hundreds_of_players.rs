@@ -4,13 +4,17 @@
 use std::time::Duration;
 
 use funnel_engine::AdmissionLimits;
-use funnel_sim::{Role, World, WorldConfig, crowd, programme, same_bytes, verdict};
+use funnel_sim::{
+    Role, Speech, World, WorldConfig, crowd, http_crowd, programme, same_bytes, verdict,
+};
 
 const LENGTH: Duration = Duration::from_secs(600);
 const PLAYERS: usize = 300;
+const HTTP_PLAYERS: usize = 100;
 
 fn world(seed: u64, troubles: bool) -> World {
     let mut players = crowd(seed, PLAYERS, LENGTH);
+    players.extend(http_crowd(seed, PLAYERS, HTTP_PLAYERS, LENGTH));
     if !troubles {
         // Who does not come keeps its number: addresses and plans stay.
         for plan in &mut players {
@@ -45,6 +49,14 @@ fn run(seed: u64) -> Result<(), String> {
         faults.push(format!(
             "too little happened: {packets} packets, {outcome:?}"
         ));
+    }
+    for speech in [Speech::Wmsp, Speech::Wmsp9, Speech::Chunked, Speech::Plain] {
+        let players = with.players.iter();
+        let speakers = players.filter(|player| player.plan.speech == speech);
+        let packets: usize = speakers.map(|player| player.tap.packets()).sum();
+        if packets < 2_000 {
+            faults.push(format!("too little happened: {packets} packets {speech:?}"));
+        }
     }
     if outcome.queued_bytes_max > QUEUED_BYTES_MAX || outcome.feeds_max > FEEDS_MAX {
         faults.push(format!("too much was kept: {outcome:?}"));

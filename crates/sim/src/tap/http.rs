@@ -22,10 +22,81 @@ pub(super) enum Expected {
     Rest,
 }
 
+/// Where in the chunks of an answer the wire is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Chunk {
+    /// The line with its size comes next.
+    Size,
+    /// So many bytes of it, then the end of the line.
+    Data(usize),
+}
+
 impl Tap {
     /// Bytes of an answer arrived at a player over HTTP.
     pub fn http_bytes(&mut self, now: Instant, bytes: &[u8], book: &Book) {
-        self.unread.extend_from_slice(bytes);
+        self.coded.extend_from_slice(bytes);
+        let coded = std::mem::take(&mut self.coded);
+        let mut rest = &coded[..];
+        while self.faults.is_empty() && !rest.is_empty() {
+            let size = match (self.expected, self.chunk) {
+                (Expected::Head, _) => self.http_head(now, rest),
+                (_, Some(chunk)) => self.http_chunk(now, chunk, rest),
+                (_, None) => {
+                    self.unread.extend_from_slice(rest);
+                    rest.len()
+                }
+            };
+            if size == 0 {
+                break;
+            }
+            self.position += size as u64;
+            rest = &rest[size..];
+            self.http_units(now, book);
+        }
+        let left = rest.len();
+        self.coded = coded;
+        self.coded.drain(..self.coded.len() - left);
+    }
+
+    /// Takes the chunks' lines off what came; how much it has taken.
+    fn http_chunk(&mut self, now: Instant, chunk: Chunk, coded: &[u8]) -> usize {
+        match chunk {
+            Chunk::Size => {
+                let Some(end) = coded.windows(2).position(|bytes| bytes == b"\r\n") else {
+                    return 0;
+                };
+                let digits = std::str::from_utf8(&coded[..end]).unwrap_or_default();
+                match usize::from_str_radix(digits, 16) {
+                    Ok(0) if coded.len() < end + 4 => return 0,
+                    Ok(0) if &coded[end + 2..end + 4] == b"\r\n" && self.unread.is_empty() => {
+                        (self.expected, self.chunk) = (Expected::Head, None);
+                        return end + 4;
+                    }
+                    Ok(size) if size > 0 => self.chunk = Some(Chunk::Data(size)),
+                    _ => self.fault(now, format!("not a chunk: {digits:?}")),
+                }
+                end + 2
+            }
+            Chunk::Data(0) => {
+                if coded.len() < 2 {
+                    return 0;
+                }
+                if &coded[..2] != b"\r\n" {
+                    self.fault(now, "a chunk of another size".into());
+                }
+                self.chunk = Some(Chunk::Size);
+                2
+            }
+            Chunk::Data(left) => {
+                let taken = left.min(coded.len());
+                self.unread.extend_from_slice(&coded[..taken]);
+                self.chunk = Some(Chunk::Data(left - taken));
+                taken
+            }
+        }
+    }
+
+    fn http_units(&mut self, now: Instant, book: &Book) {
         let unread = std::mem::take(&mut self.unread);
         let mut rest = &unread[..];
         while self.faults.is_empty() && !rest.is_empty() {
@@ -33,7 +104,6 @@ impl Tap {
             if size == 0 {
                 break;
             }
-            self.position += size as u64;
             rest = &rest[size..];
         }
         let left = rest.len();
@@ -44,14 +114,6 @@ impl Tap {
     /// One unit at the front of what came; its size, or 0 if it is not whole.
     fn http_unit(&mut self, now: Instant, rest: &[u8], book: &Book) -> usize {
         match self.expected {
-            Expected::Head => {
-                let end = rest.windows(4).position(|bytes| bytes == b"\r\n\r\n");
-                let Some(size) = end.map(|at| at + 4) else {
-                    return 0;
-                };
-                self.http_head(now, &String::from_utf8_lossy(&rest[..size]));
-                size
-            }
             Expected::Framed => {
                 let Some((head, behind)) = rest.split_first_chunk::<4>() else {
                     return 0;
@@ -90,30 +152,37 @@ impl Tap {
                 self.bare(now, body, book);
                 size
             }
-            Expected::Rest => rest.len(),
+            Expected::Rest | Expected::Head => rest.len(),
         }
     }
 
-    fn http_head(&mut self, now: Instant, head: &str) {
+    /// Reads an answer's head; its size, or 0 if it is not whole.
+    fn http_head(&mut self, now: Instant, coded: &[u8]) -> usize {
+        let end = coded.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        let Some(size) = end.map(|at| at + 4) else {
+            return 0;
+        };
+        let head = String::from_utf8_lossy(&coded[..size]);
         let field = |name: &str| {
             let mut lines = head.lines().filter_map(|line| line.split_once(':'));
             lines
                 .find(|(is, _)| is.eq_ignore_ascii_case(name))
                 .map(|(_, value)| value.trim())
         };
-        if field("Transfer-Encoding").is_some() {
-            return self.fault(now, "chunks for a player of HTTP/1.0".into());
-        }
+        self.chunk = field("Transfer-Encoding").map(|_| Chunk::Size);
         let status = head.split(' ').nth(1).unwrap_or_default();
         self.status = status.parse().ok();
         self.expected = match (status, field("Content-Type")) {
             ("200", Some("application/x-mms-framed")) => Expected::Framed,
             ("200", Some("video/x-ms-asf")) => Expected::AsfHeader,
+            ("200", Some(DESCRIPTION)) => Expected::Rest, // to what a troublemaker made of its request
+            ("200", _) => {
+                self.fault(now, format!("an answer of another kind: {head}"));
+                Expected::Rest
+            }
             _ => Expected::Rest,
         };
-        if status == "200" && self.expected == Expected::Rest {
-            self.fault(now, format!("an answer of another kind: {head}"));
-        }
+        size
     }
 
     fn framed(&mut self, now: Instant, head: [u8; 2], payload: &[u8], book: &Book) {
@@ -133,8 +202,15 @@ impl Tap {
                 if head[1] == b'H' {
                     self.framed_header(now, (tag, flags), body, book);
                 } else {
-                    // Everybody's count is the packet's number (§25.5).
-                    self.sequence = location;
+                    // After a change of headers the player has its time to choose streams before media comes.
+                    let run = self.runs.last_mut().filter(|run| run.packets.is_empty());
+                    if let Some(run) = run {
+                        run.started_at = now;
+                    }
+                    // Outside of chunks everybody's count is the packet's number (§25.5).
+                    if self.chunk.is_none() {
+                        self.sequence = location;
+                    }
                     let head = DataHeader::new(location, tag, flags, body.len());
                     self.media(now, head, body, book);
                 }
@@ -164,6 +240,7 @@ impl Tap {
             let mut known = book.stretches.iter();
             if known.any(|stretch| stretch.header.bytes() == &self.header_bytes[..]) {
                 self.begin(now, tag);
+                self.sequence = 0; // each Play counts from 0 (§6.2)
             } else {
                 self.fault(now, "a header nobody announced".into());
             }
@@ -195,6 +272,8 @@ impl Tap {
     }
 }
 
+/// What answers a Describe (`wmsp.md` §3).
+const DESCRIPTION: &str = "application/vnd.ms.wms-hdr.asfv1";
 /// AFFlags of `$H` (`wmsp.md` §6.2).
 const FIRST: u8 = 0x04;
 const LAST: u8 = 0x08;
