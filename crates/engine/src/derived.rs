@@ -42,7 +42,8 @@ impl Derived {
         Self::new(base, log, maker, guard.head(), epoch.packet_bytes, tuning).ok()
     }
 
-    /// The log of packets with their heads, as all viewers with this framing take them, and its two ends. It begins where one
+    /// The log of packets with their heads, as all viewers with this framing take them, and its two ends. It has one form only,
+    /// so that packets lie side by side. It begins where one
     /// who comes at `now` joins: nobody who takes these is further back.
     pub(crate) fn framed(
         base: u32,
@@ -86,8 +87,8 @@ impl Derived {
         Ok((derived, log))
     }
 
-    /// Makes what the base log has got since the last time.
-    pub(crate) fn follow(&mut self, now: Instant, base: &Guard<'_>) {
+    /// Makes what the base log has got since the last time; `form` is the one its viewers take.
+    pub(crate) fn follow(&mut self, now: Instant, base: &Guard<'_>, form: Form) {
         let Some(publisher) = &mut self.publisher else {
             return;
         };
@@ -102,7 +103,7 @@ impl Derived {
             let Some(packet) = base.packet(self.next) else {
                 break;
             };
-            if self.maker.publish(publisher, &packet).is_err() {
+            if self.maker.publish(publisher, &packet, form).is_err() {
                 break; // the ceiling: our own guard of the last turn is gone by the next
             }
             self.next += 1;
@@ -123,10 +124,15 @@ impl std::fmt::Debug for Derived {
 }
 
 impl Maker {
-    fn publish(&mut self, publisher: &mut Publisher, packet: &Packet<'_>) -> Result<u64, Shed> {
+    fn publish(
+        &mut self,
+        publisher: &mut Publisher,
+        packet: &Packet<'_>,
+        form: Form,
+    ) -> Result<u64, Shed> {
         let at = packet.published_at();
         let entry = match self {
-            Self::Frame(frame) if packet.present() => frame.entry(packet),
+            Self::Frame(frame) if packet.present() => frame.entry(packet, form),
             Self::Frame(_) => return publisher.publish_absent(at),
             Self::Filter(filter) => {
                 filter.set_clock(packet.send_ms());
@@ -153,23 +159,16 @@ impl Maker {
 /// Puts heads in front of packets.
 struct Frame {
     framing: Framing,
-    /// Full, stripped, join, join stripped.
-    bodies: [Vec<u8>; 4],
+    /// For everybody, and for joiners.
+    bodies: [Vec<u8>; 2],
 }
 
 impl Frame {
-    fn entry(&mut self, packet: &Packet<'_>) -> Entry<'_> {
-        let full = packet.bytes(Form::Full, false);
-        let stripped = packet.bytes(Form::Stripped, false);
-        let join = packet.bytes(Form::Full, true);
-        let join_stripped = packet.bytes(Form::Stripped, true);
+    fn entry(&mut self, packet: &Packet<'_>, form: Form) -> Entry<'_> {
+        let [full, join] = [packet.bytes(form, false), packet.bytes(form, true)];
         // A form that was not given lies where its substitute does.
-        let has_stripped = !std::ptr::eq(stripped, full);
         let has_join = !std::ptr::eq(join, full);
-        let has_join_stripped =
-            !std::ptr::eq(join_stripped, join) && !std::ptr::eq(join_stripped, stripped);
-        let forms = [full, stripped, join, join_stripped];
-        for (body, form) in self.bodies.iter_mut().zip(forms) {
+        for (body, form) in self.bodies.iter_mut().zip([full, join]) {
             body.clear();
             if !form.is_empty() {
                 let mut head = [0; Framing::HEAD_BYTES_MAX];
@@ -180,12 +179,12 @@ impl Frame {
                 body.extend_from_slice(form);
             }
         }
-        let [full, stripped, join, join_stripped] = &self.bodies;
+        let [full, join] = &self.bodies;
         Entry {
             full,
-            stripped: has_stripped.then_some(stripped),
+            stripped: None,
             join: has_join.then_some(join),
-            join_stripped: has_join_stripped.then_some(join_stripped),
+            join_stripped: None,
             send_ms: packet.send_ms(),
             due_ms: packet.due_ms(),
             clean_point: packet.clean_point(),
@@ -256,7 +255,13 @@ mod tests {
     }
 
     #[test]
-    fn every_form_gets_a_head_and_what_is_missing_stays_missing() {
+    fn every_packet_gets_a_head_and_what_is_missing_stays_missing() {
+        for form in [Form::Full, Form::Stripped] {
+            heads_of(form);
+        }
+    }
+
+    fn heads_of(form: Form) {
         let now = Instant::now();
         let (mut publisher, log) = log(config(1)).expect("a workable log");
         let mut reader = log.reader().expect("a place");
@@ -280,7 +285,7 @@ mod tests {
         publisher.publish_absent(now).expect("room");
         let framing = Framing::wmsp(5);
         let (mut derived, mut copy) = framed(framing, now, &mut reader);
-        derived.follow(now, &reader.pin());
+        derived.follow(now, &reader.pin(), form);
         let (base, copy) = (reader.pin(), copy.pin());
         assert_eq!(range(&copy), (0, 6));
         for seq in 0..6 {
@@ -289,11 +294,8 @@ mod tests {
             assert_eq!(to.clean_point(), from.clean_point());
             assert_eq!((to.send_ms(), to.due_ms()), (from.send_ms(), from.due_ms()));
             assert_eq!(to.published_at(), from.published_at());
-            for (form, joining) in [Form::Full, Form::Stripped]
-                .into_iter()
-                .flat_map(|form| [(form, false), (form, true)])
-            {
-                let (body, whole) = (from.bytes(form, joining), to.bytes(form, joining));
+            for joining in [false, true] {
+                let (body, whole) = (from.bytes(form, joining), to.bytes(Form::Full, joining));
                 let mut head = [0; Framing::HEAD_BYTES_MAX];
                 let size = framing.head(seq as u32, seq as u32, body.len(), &mut head);
                 let expected = match body {
@@ -316,10 +318,10 @@ mod tests {
         }
         let late = now + Duration::from_secs(29);
         let (mut derived, mut copy) = framed(Framing::wmsp(0), late, &mut reader);
-        derived.follow(late, &reader.pin());
+        derived.follow(late, &reader.pin(), Form::Full);
         assert_eq!(range(&copy.pin()), (24, 30));
         drop(publisher);
-        derived.follow(late, &reader.pin());
+        derived.follow(late, &reader.pin(), Form::Full);
         assert!(copy.pin().ended());
     }
 
@@ -335,7 +337,7 @@ mod tests {
         publisher.publish(now, unclean).expect("room");
         publisher.publish(now, entry(&[1; 100])).expect("room");
         let (mut derived, mut copy) = framed(Framing::wmsp(0), now, &mut reader);
-        derived.follow(now, &reader.pin());
+        derived.follow(now, &reader.pin(), Form::Full);
         assert_eq!(range(&copy.pin()), (0, 2));
     }
 }

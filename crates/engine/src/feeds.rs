@@ -227,7 +227,8 @@ impl Feeds {
                 continue;
             };
             if let Some(base) = self.feeds.get_mut(derived.base as usize) {
-                derived.follow(now, &base.reader.pin());
+                base.classify(); // a new one may not have been looked at yet
+                derived.follow(now, &base.reader.pin(), base.form);
             }
             self.feeds[index].derived = Some(derived);
         }

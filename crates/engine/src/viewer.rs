@@ -158,7 +158,7 @@ impl Media {
         Self {
             wanted: Wanted {
                 selection: play.selection,
-                framing: Some(play.framing).filter(Framing::is_shared),
+                framing: shared_framing(play),
             },
             switch_to: None,
             fast_start,
@@ -169,6 +169,11 @@ impl Media {
             lagged: false,
         }
     }
+}
+
+/// The framing of a log whose packets have their heads already, if this is to be sent from one.
+fn shared_framing(play: &Play) -> Option<Framing> {
+    (play.framing.is_shared() && !play.keep_padding).then_some(play.framing)
 }
 
 /// Where a viewer stands in its log and its stream: all that a train changes.
@@ -268,11 +273,9 @@ impl Hot {
     /// Begins a run of media.
     pub(crate) fn play(&mut self, play: &Play, over_udp: bool, now: Instant) {
         self.run = Run {
-            // Shared heads stand in the log.
-            framing: if play.framing.is_shared() {
-                Framing::ASF
-            } else {
-                play.framing
+            framing: match shared_framing(play) {
+                Some(_) => Framing::ASF, // the heads stand in the log
+                None => play.framing,
             },
             cursor: UNJOINED,
             sequence: play.framing.first_sequence(self.run.sequence),

@@ -1,5 +1,5 @@
-//! A thousand viewers play: neither media nor Pings, Pongs and sends that are cut short touch the heap; nor, over UDP,
-//! packets that are sent again and sends the kernel has no room for.
+//! A thousand viewers play: neither media nor Pings, Pongs and sends that are cut short touch the heap; nor, over HTTP, media
+//! with shared heads, in chunks and bare; nor, over UDP, packets that are sent again and sends the kernel has no room for.
 
 mod common;
 mod heap;
@@ -12,6 +12,7 @@ use common::{Desk, sum};
 use funnel_engine::{Action, Key, Outgoing, UdpLimits};
 use funnel_session::client::Manner;
 use funnel_session::server::Session;
+use funnel_sim::Speech;
 use funnel_wire::codec::Writer;
 use funnel_wire::mms::{Pong, ViewerMessage};
 use heap::OPERATIONS;
@@ -20,9 +21,13 @@ const VIEWERS: usize = 1000;
 
 /// A thousand viewers who have played for some seconds.
 fn full_desk() -> Desk {
+    full_desk_of(|desk| desk.join(Manner::FFMPEG))
+}
+
+fn full_desk_of(join: impl Fn(&mut Desk) -> usize) -> Desk {
     let mut desk = Desk::new("live-pipe.asf", 1, Duration::from_millis(200));
     for _ in 0..VIEWERS {
-        desk.join(Manner::FFMPEG);
+        join(&mut desk);
     }
     desk.run(Duration::from_secs(3));
     assert_eq!(desk.engine.counters().playing, VIEWERS as u64);
@@ -107,7 +112,31 @@ const PING_BYTES: usize = 48;
 
 #[test]
 fn media() {
-    let mut desk = full_desk();
+    media_of(full_desk());
+}
+
+#[test]
+fn media_over_http() {
+    for speech in [Speech::Wmsp, Speech::Chunked, Speech::Plain] {
+        let mut desk = full_desk_of(|desk| desk.join_over_http(speech));
+        desk.run(Duration::from_secs(35)); // the shard's own log has all the memory it will have
+        media_of(desk);
+    }
+}
+
+#[test]
+fn packets_cut_over_http() {
+    for speech in [Speech::Wmsp, Speech::Chunked, Speech::Plain] {
+        let mut desk = full_desk_of(|desk| desk.join_over_http(speech));
+        // The first time, buffers are made.
+        live(&mut desk, Duration::from_secs(31), 7, &[]);
+        let lived = live(&mut desk, Duration::from_secs(10), 7, &[]);
+        assert!(lived.cuts > VIEWERS && lived.pings == 0, "{lived:?}");
+        assert_eq!(lived.heap_operations, 0, "{speech:?}: {lived:?}");
+    }
+}
+
+fn media_of(mut desk: Desk) {
     let sent_before = desk.engine.counters();
     let lived = live(&mut desk, Duration::from_secs(5), usize::MAX, &[]);
     assert!(lived.turns > 300, "{lived:?}");

@@ -28,6 +28,15 @@ pub struct Desk {
 impl Desk {
     /// A channel on air from a file, published `slower` than it says; nobody watches.
     pub fn new(file: &'static str, slower: u32, train: Duration) -> Self {
+        Self::with(file, slower, train, (0, 1))
+    }
+
+    /// The same with one of several shards.
+    pub fn of_shard(file: &'static str, shard_of: (u16, u16)) -> Self {
+        Self::with(file, 1, Duration::from_millis(200), shard_of)
+    }
+
+    fn with(file: &'static str, slower: u32, train: Duration, (shard, shards): (u16, u16)) -> Self {
         let now = Instant::now() + Duration::from_secs(3600);
         let begin = Cue::Begin(Reel::load(file, "live", slower));
         let schedule = Schedule::plain("live", Start::Always, vec![(Duration::ZERO, begin)]);
@@ -48,8 +57,8 @@ impl Desk {
             selections_max: 16,
             sends_max: 1024,
             visit_bytes_max: 256 << 10,
-            shard: 0,
-            shards: 1,
+            shard,
+            shards,
             udp: UdpLimits::default(),
         };
         Self {
