@@ -10,7 +10,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use funnel_benches::clock::{self, median};
 use funnel_benches::heap::{self, Counting};
-use funnel_benches::house::{House, PACKET_BYTES, Plan, STEP, Turned};
+use funnel_benches::house::{House, Over, PACKET_BYTES, Plan, STEP, Turned};
 
 #[global_allocator]
 static HEAP: Counting = Counting;
@@ -42,7 +42,10 @@ impl Scene {
         Self {
             name,
             house: House::gathered(plan),
-            run: |house| assert_eq!(house.settle(), house.everybody()),
+            run: |house| {
+                let turned = house.settle();
+                house.check_everybody(turned);
+            },
             packets: plan.train_packets,
             cpu_ns: Vec::new(),
             gathered: true,
@@ -83,17 +86,30 @@ fn tell_cpu_and_heap() {
         train_packets,
         ..Plan::of(VIEWERS)
     };
-    let over_udp = |plan| Plan { udp: true, ..plan };
     let mut scenes = [
         Scene::gathered("all due, 1 channel, trains of 1", of(1, 1)),
         Scene::gathered("all due, 1 channel, trains of 5", of(1, 5)),
         Scene::gathered("all due, 1 channel, trains of 20", of(1, 20)),
         Scene::gathered("all due, 16 channels, trains of 5", of(16, 5)),
-        Scene::gathered("all due, UDP, trains of 1", over_udp(of(1, 1))),
-        Scene::gathered("all due, UDP, trains of 5", over_udp(of(1, 5))),
-        Scene::gathered("all due, UDP, trains of 20", over_udp(of(1, 20))),
+        Scene::gathered("all due, UDP, trains of 1", of(1, 1).over(Over::Udp)),
+        Scene::gathered("all due, UDP, trains of 5", of(1, 5).over(Over::Udp)),
+        Scene::gathered("all due, UDP, trains of 20", of(1, 20).over(Over::Udp)),
+        Scene::gathered(
+            "all due, shared heads, trains of 5",
+            of(1, 5).over(Over::Wmsp),
+        ),
+        Scene::gathered("all due, chunks, trains of 5", of(1, 5).over(Over::Chunked)),
+        Scene::gathered("all due, no heads, trains of 5", of(1, 5).over(Over::Plain)),
         Scene::spread("spread over 200 ms, trains of 5", of(1, 5)),
-        Scene::spread("spread over 200 ms, UDP, trains of 5", over_udp(of(1, 5))),
+        Scene::spread(
+            "spread, shared heads, trains of 5",
+            of(1, 5).over(Over::Wmsp),
+        ),
+        Scene::spread("spread, no heads, trains of 5", of(1, 5).over(Over::Plain)),
+        Scene::spread(
+            "spread over 200 ms, UDP, trains of 5",
+            of(1, 5).over(Over::Udp),
+        ),
     ];
     let rounds = if clock::is_bench() { 101 } else { 1 };
     let mut operations = 0;
@@ -174,11 +190,14 @@ fn tell_pings() {
 /// Times turns in which every viewer has a whole train due. Publishing is not in the time.
 fn time_turns(bencher: Bencher<'_, '_>, plan: Plan, items: usize) {
     let house = RefCell::new(House::gathered(plan));
-    let expected = house.borrow().everybody();
     bencher
         .counter(ItemsCount::new(items))
         .with_inputs(|| house.borrow_mut().advance(STEP, plan.train_packets))
-        .bench_local_values(|()| assert_eq!(house.borrow_mut().settle(), expected));
+        .bench_local_values(|()| {
+            let mut house = house.borrow_mut();
+            let turned = house.settle();
+            house.check_everybody(turned);
+        });
 }
 
 /// 10,000 viewers with 5 packets each; items are viewers.
@@ -222,7 +241,7 @@ fn viewers_by_sends_per_turn(bencher: Bencher<'_, '_>, sends_max: usize) {
 fn viewers_over_udp_by_train_packets(bencher: Bencher<'_, '_>, train_packets: usize) {
     let plan = Plan {
         train_packets,
-        ..Plan::over_udp(VIEWERS)
+        ..Plan::of(VIEWERS).over(Over::Udp)
     };
     time_turns(bencher, plan, plan.viewers);
 }

@@ -25,8 +25,10 @@ pub const TRAIN: Duration = Duration::from_millis(200);
 pub const STEP: Duration = Duration::from_millis(210);
 /// Bytes of heads and messages per turn, as the shards have it, or what everybody needs at once.
 const ARENA_BYTES_MIN: usize = 1 << 20;
-/// Trains until the logs turn over: they keep 20.
+/// Trains until the logs turn over.
 const WARM_ROUNDS: usize = 60;
+/// What all logs keep: 20 trains.
+const LOG_KEEPS: Duration = Duration::from_secs(4);
 /// No Ping falls due: media is what is measured.
 const NEVER: Duration = Duration::from_secs(1 << 30);
 /// Granularity of the engine's timers.
@@ -49,8 +51,40 @@ pub struct Plan {
     pub sends_max: usize,
     /// Silence after which a player is pinged; the server's default is 30 s.
     pub ping: Duration,
-    /// Everybody plays over UDP.
-    pub udp: bool,
+    /// How everybody plays.
+    pub over: Over,
+}
+
+/// How viewers play.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Over {
+    /// MMS over TCP: heads of their own.
+    Mms,
+    /// MMS with header and media as datagrams.
+    Udp,
+    /// HTTP streaming: heads that all share.
+    Wmsp,
+    /// The same in chunks: heads of their own.
+    Chunked,
+    /// A plain GET: no heads.
+    Plain,
+}
+
+impl Over {
+    /// Bytes in front of each packet.
+    pub fn head_bytes(self) -> usize {
+        match self {
+            Self::Mms | Self::Udp => 8,
+            Self::Wmsp => 12,
+            Self::Chunked => 20,
+            Self::Plain => 0,
+        }
+    }
+
+    /// What lies side by side is one piece.
+    fn is_flat(self) -> bool {
+        matches!(self, Self::Wmsp | Self::Plain)
+    }
 }
 
 impl Plan {
@@ -62,16 +96,13 @@ impl Plan {
             train_packets: 5,
             sends_max: viewers,
             ping: NEVER,
-            udp: false,
+            over: Over::Mms,
         }
     }
 
-    /// The same over UDP.
-    pub fn over_udp(viewers: usize) -> Self {
-        Self {
-            udp: true,
-            ..Self::of(viewers)
-        }
+    /// The same in another way.
+    pub fn over(self, over: Over) -> Self {
+        Self { over, ..self }
     }
 }
 
@@ -125,9 +156,12 @@ impl House {
             .into(),
             results: Vec::with_capacity(plan.viewers + 1),
             hellos: (0..plan.channels)
-                .map(|n| match plan.udp {
-                    true => player::handshake_over_udp(&channel_name(n)),
-                    false => player::handshake(&channel_name(n)),
+                .map(|n| match plan.over {
+                    Over::Mms => player::handshake(&channel_name(n)),
+                    Over::Udp => player::handshake_over_udp(&channel_name(n)),
+                    Over::Wmsp => vec![player::play_over_http(&channel_name(n), "1.0")],
+                    Over::Chunked => vec![player::play_over_http(&channel_name(n), "1.1")],
+                    Over::Plain => vec![player::get(&channel_name(n))],
                 })
                 .collect(),
             plan,
@@ -206,7 +240,11 @@ impl House {
 
     /// Over UDP headers come at the channel's rate.
     fn await_headers(&mut self) {
-        for _ in 0..if self.plan.udp { HEADER_TICKS } else { 0 } {
+        let ticks = match self.plan.over {
+            Over::Udp => HEADER_TICKS,
+            _ => 0,
+        };
+        for _ in 0..ticks {
             self.advance(TICK, 0);
             self.settle();
         }
@@ -280,13 +318,20 @@ impl House {
         }
     }
 
-    /// What a turn must do in which everybody is due.
-    pub fn everybody(&self) -> Turned {
-        let packets = self.plan.viewers * self.plan.train_packets;
-        Turned {
-            sends: self.plan.viewers,
-            pieces: 2 * packets,
-            bytes: packets * (PACKET_BYTES + 8),
+    /// Checks a turn in which everybody was due.
+    ///
+    /// # Panics
+    /// When it did not do what it must: timing something else would be a lie.
+    pub fn check_everybody(&self, turned: Turned) {
+        let Plan { viewers, over, .. } = self.plan;
+        let packets = viewers * self.plan.train_packets;
+        assert_eq!(turned.sends, viewers);
+        assert_eq!(turned.bytes, packets * (PACKET_BYTES + over.head_bytes()));
+        if over.is_flat() {
+            // Two where a segment of the log ends.
+            assert!(turned.pieces <= 2 * viewers, "{turned:?}");
+        } else {
+            assert_eq!(turned.pieces, 2 * packets);
         }
     }
 
@@ -334,7 +379,7 @@ fn channel(number: usize) -> (Arc<Channel>, Publisher) {
             streams: source.header.stream_mask(),
             log: LogConfig {
                 packet_bytes: 0,
-                retain: TRAIN * 20,
+                retain: LOG_KEEPS,
                 bytes_max: 64 << 20,
                 readers_max: 0,
                 first_seq: 0,
@@ -350,6 +395,7 @@ fn config(channels: Vec<Arc<Channel>>, plan: &Plan) -> EngineConfig {
         train: TRAIN,
         fast_start: Duration::ZERO,
         udp_burst_packets: 64,
+        retain: LOG_KEEPS,
         ..Tuning::default()
     };
     EngineConfig {

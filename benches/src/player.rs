@@ -1,4 +1,4 @@
-//! A player's side of the handshake as ready-made bytes: Connect to StartPlaying, as the open-source players send it.
+//! A player's side of the handshake as ready-made bytes: Connect to StartPlaying, as the open-source players send it, or a GET.
 
 use funnel_wire::codec::Writer;
 use funnel_wire::mms::{
@@ -60,6 +60,20 @@ pub fn handshake_over_udp(channel: &str) -> Vec<Vec<u8>> {
         }
     }
     all_encoded(&requests)
+}
+
+/// The one request of a player of Windows Media over HTTP; version 1.1 gets chunks.
+pub fn play_over_http(channel: &str, version: &str) -> Vec<u8> {
+    format!(
+        "GET /{channel} HTTP/{version}\r\nHost: 127.0.0.1\r\nUser-Agent: NSPlayer/9.0.0.2980\r\n\
+         Pragma: xPlayStrm=1\r\nPragma: version11-enabled=1\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// The request of anybody else.
+pub fn get(channel: &str) -> Vec<u8> {
+    format!("GET /{channel} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\n\r\n").into_bytes()
 }
 
 fn all_encoded(requests: &[ViewerMessage]) -> Vec<Vec<u8>> {
