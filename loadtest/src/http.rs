@@ -159,7 +159,8 @@ fn read_head(head: &[u8], tell: &mut impl FnMut(News<'_>)) -> Result<Option<Tran
     if matches!(status, 100 | 102..=199) {
         return Ok(None);
     }
-    if let Some(server) = field("server") {
+    // What a server says to viewers' programs, as in ReportConnectedEX over MMS, may hold its consent to be load tested.
+    if let Some(server) = field(VERSION_INFO).or_else(|| field("server")) {
         tell(News::Server(&server));
     }
     if status != 200 {
@@ -393,6 +394,9 @@ fn tell_items(
         }
     }
 }
+
+/// A field of funnel's answers, where the operator wants viewers' programs to know something.
+const VERSION_INFO: &str = "x-version-info";
 
 /// Ceiling of a response head, bytes: nginx sends at most 8 KiB of its own, Icecast's ICY fields fit many times.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;

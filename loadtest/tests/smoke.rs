@@ -1,5 +1,5 @@
-//! The real server under a real load, for seconds: five hundred viewers get everything, whole and in time, and over UDP what
-//! the network loses is repaired.
+//! The real server under a real load, for seconds: five hundred viewers get everything, whole and in time, over MMS and HTTP,
+//! and over UDP what the network loses is repaired.
 
 #[path = "scripted/tester.rs"]
 #[allow(dead_code)] // the other tests use the rest
@@ -30,6 +30,7 @@ impl Funnel {
         let group = format!("239.255.{}.{}:{port}", port >> 8, port & 0xff);
         let text = format!(
             "[listen]\nmms = [\"127.0.0.1:{port}\"]\nhttp = []\n\n\
+             [server]\nallow_load_test = true\n\n\
              [channels.probe]\n\
              source = {{ kind = \"probe\", bits_per_second = 300_000, packet_bytes = 1444 }}\n\n\
              [channels.probe.multicast]\n\
@@ -118,8 +119,22 @@ fn free_port() -> u16 {
 
 #[test]
 fn five_hundred_viewers_get_everything_in_time() {
+    everybody_gets_everything("mms");
+}
+
+#[test]
+fn so_they_do_over_plain_http() {
+    everybody_gets_everything("http");
+}
+
+#[test]
+fn so_they_do_as_windows_media_players_over_http() {
+    everybody_gets_everything("mmsh");
+}
+
+fn everybody_gets_everything(scheme: &str) {
     let server = Funnel::start();
-    let run = server.load("mms", "missing=0,failed=0,corrupt=0,delay_p99<2s", &[]);
+    let run = server.load(scheme, "missing=0,failed=0,corrupt=0,delay_p99<2s", &[]);
     assert_eq!(run.code, 0, "{}{}", run.text, server.log());
     assert_eq!(run.at("/passed"), true);
     assert_eq!(run.count("succeeded"), 500);
@@ -128,6 +143,9 @@ fn five_hundred_viewers_get_everything_in_time() {
     assert!(packets > 500 * 26 * 4, "{packets}");
     let cpu = run.number("/usage/server/cpu_us_per_viewer_s");
     assert!(cpu > 0.0, "{cpu} µs");
+    // The words by which a server agrees, whatever it speaks.
+    let words = run.at("/served/server").as_str().expect("it says them");
+    assert!(funnel_session::allows_load_test(words), "{words}");
 }
 
 #[test]

@@ -144,6 +144,13 @@ fn icecast_streams_are_counted() {
 }
 
 #[test]
+fn what_is_told_to_viewers_programs_comes_before_the_product() {
+    let answer =
+        b"HTTP/1.0 200 OK\r\nServer: Rex/9.0.0.2980\r\nX-Version-Info: funnel/1 load-test\r\n\r\n";
+    assert_eq!(hear_cut_anywhere(answer), listening("funnel/1 load-test"));
+}
+
+#[test]
 fn shoutcast_and_bare_line_feeds_are_understood() {
     assert_eq!(
         hear_cut_anywhere(b"ICY 200 OK\r\nicy-notice1:x\r\n\r\nabc"),
