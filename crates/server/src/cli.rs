@@ -49,7 +49,7 @@ impl Default for Command {
 /// Arguments of `funnel probe`.
 #[derive(Args, Debug)]
 pub struct Probe {
-    /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst:// or mmsu:// (UDP); a multicast: FILE.nsc, or http://HOST/FILE.nsc
+    /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst://, mmsu:// (UDP), http://, https:// or mmsh://; a multicast: FILE.nsc, or http://HOST/FILE.nsc
     #[arg(value_name = "URL|FILE.nsc")]
     pub url: Locator,
     /// Print one JSON object.
@@ -58,6 +58,9 @@ pub struct Probe {
     /// How long the server may take for the connection and for each answer.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub timeout: Duration,
+    /// Over https://: believe certificates of the authorities in this PEM file, and no others.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Of a multicast; last, since what follows would stand under its heading.
     #[command(flatten)]
     pub multicast: Multicast,
@@ -77,7 +80,7 @@ pub struct Nsc {
 /// Arguments of `funnel record`.
 #[derive(Args, Debug)]
 pub struct Record {
-    /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst://; mmsu:// takes the media over UDP and asks for what is lost; a multicast: FILE.nsc, or http://HOST/FILE.nsc
+    /// The channel: mms://HOST/NAME, mms://HOST:PORT/NAME, or the same with mmst://, http://, https:// or mmsh://; mmsu:// takes the media over UDP and asks for what is lost; a multicast: FILE.nsc, or http://HOST/FILE.nsc
     #[arg(value_name = "URL|FILE.nsc")]
     pub url: Locator,
     /// Where to write; while recording the file is called FILE.part.
@@ -89,6 +92,9 @@ pub struct Record {
     /// Replace FILE if it exists.
     #[arg(long)]
     pub overwrite: bool,
+    /// Over https://: believe certificates of the authorities in this PEM file, and no others.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Of a multicast; last, since what follows would stand under its heading.
     #[command(flatten)]
     pub multicast: Multicast,

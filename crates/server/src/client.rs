@@ -1,28 +1,87 @@
-//! Our own player's connection: the sans-I/O client session on one TCP socket and, for `mmsu://`, one UDP socket.
+//! Our own player: the sans-I/O client sessions on sockets, over MMS ([`mms`]) and HTTP ([`http`]).
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket};
-use std::os::fd::AsFd as _;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod http;
+mod line;
+mod mms;
 
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use funnel_ingest::trust::{Trust, TrustError};
 use funnel_session::HResult;
-use funnel_session::client::{
-    CloseReason, Event, Input, Options, Output, Session, Stage, Transport, UdpStats,
-};
-use funnel_session::url::{Scheme, Url};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use socket2::SockRef;
+use funnel_session::client::{CloseReason, Event, Options, Stage, UdpStats};
+use funnel_session::url::Url;
 
-/// One connection to one channel. Call [`turn`](Self::turn) until it is no longer open.
+use self::http::HttpConnection;
+use self::mms::MmsConnection;
+
+/// What plays one channel. Call [`turn`](Self::turn) until it is no longer open.
 #[derive(Debug)]
-pub struct Connection {
-    stream: TcpStream,
-    datagrams: Option<Datagrams>,
-    session: Session,
-    buffer: Box<[u8]>,
-    is_open: bool,
+pub enum Connection {
+    /// `mms://`, `mmst://`, `mmsu://`.
+    Mms(MmsConnection),
+    /// `http://`, `https://`, `mmsh://`.
+    Http(HttpConnection),
 }
+
+impl Connection {
+    /// Connects to the first address of the host that answers, IPv4 or IPv6. `answer_within` of `options` bounds each attempt.
+    /// With `mmsu://` the media comes over UDP, else by this connection. `trust` is for `https://`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open(url: &Url, options: Options, trust: &Trust) -> Result<Self, ConnectError> {
+        if url.scheme.is_http() {
+            HttpConnection::open(url, &options, trust).map(Self::Http)
+        } else {
+            MmsConnection::open(url, options).map(Self::Mms)
+        }
+    }
+
+    /// False once [`Event::Close`] was told.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Mms(connection) => connection.is_open(),
+            Self::Http(connection) => connection.is_open(),
+        }
+    }
+
+    /// What became of the packets, if they come over UDP.
+    pub fn udp_stats(&self) -> Option<UdpStats> {
+        match self {
+            Self::Mms(connection) => connection.udp_stats(),
+            Self::Http(_) => None,
+        }
+    }
+
+    /// Says good-bye; the turns that follow tell [`Event::Close`].
+    pub fn leave(&mut self) {
+        match self {
+            Self::Mms(connection) => connection.leave(),
+            Self::Http(connection) => connection.leave(),
+        }
+    }
+
+    /// Sends and tells all there is to send and tell, then waits for the server, at most for `patience`.
+    pub fn turn(&mut self, patience: Duration, tell: impl FnMut(Event<'_>)) {
+        match self {
+            Self::Mms(connection) => connection.turn(patience, tell),
+            Self::Http(connection) => connection.turn(patience, tell),
+        }
+    }
+
+    /// Why a connection that was needed later could not be made.
+    pub fn trouble(&self) -> Option<&ConnectError> {
+        match self {
+            Self::Mms(_) => None,
+            Self::Http(connection) => connection.trouble(),
+        }
+    }
+}
+
+/// Room for a few packets, or for the largest datagram.
+const READ_BYTES: usize = 64 << 10;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -48,216 +107,17 @@ pub enum ConnectError {
         /// What the system said.
         source: io::Error,
     },
-}
-
-impl Connection {
-    /// Connects to the first address of the host that answers, IPv4 or IPv6. `answer_within` of `options` bounds each attempt.
-    /// With `mmsu://` the media comes over UDP, else by this connection.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn open(url: &Url, options: Options) -> Result<Self, ConnectError> {
-        let stream = connect(url, options.answer_within)?;
-        let datagrams = (url.scheme == Scheme::Mmsu)
-            .then(|| Datagrams::beside(&stream))
-            .transpose()
-            .map_err(ConnectError::Datagrams)?;
-        let options = Options {
-            transport: datagrams
-                .as_ref()
-                .map_or(Transport::Tcp, |datagrams| Transport::Udp {
-                    port: datagrams.port,
-                }),
-            local_address: stream
-                .local_addr()
-                .map_or(options.local_address, |address| address.ip().to_string()),
-            ..options
-        };
-        Ok(Self {
-            stream,
-            datagrams,
-            session: Session::new(Arc::new(url.clone()), Arc::new(options), Instant::now()),
-            buffer: vec![0; READ_BYTES].into(),
-            is_open: true,
-        })
-    }
-
-    /// False once [`Event::Close`] was told.
-    pub fn is_open(&self) -> bool {
-        self.is_open
-    }
-
-    /// What became of the packets, if they come over UDP.
-    pub fn udp_stats(&self) -> Option<UdpStats> {
-        self.datagrams.as_ref().map(|_| self.session.udp_stats())
-    }
-
-    /// Says good-bye; the turns that follow tell [`Event::Close`].
-    pub fn leave(&mut self) {
-        self.session.handle_input(Instant::now(), Input::Close);
-    }
-
-    /// Sends and tells all there is to send and tell, then waits for the server, at most for `patience`.
-    pub fn turn(&mut self, patience: Duration, mut tell: impl FnMut(Event<'_>)) {
-        let Some(wake_at) = self.drain(&mut tell) else {
-            return;
-        };
-        let wait = wake_at.map_or(patience, |at| {
-            patience.min(at.saturating_duration_since(Instant::now()))
-        });
-        let [has_bytes, has_datagrams] = self.wait(wait);
-        if has_datagrams {
-            self.take_datagrams(&mut tell); // first: the end of a show comes by TCP
-        }
-        if has_bytes {
-            let result = self.stream.read(&mut self.buffer);
-            let input = match &result {
-                Ok(0) => Input::Closed,
-                Ok(count) => Input::Received(&self.buffer[..*count]),
-                Err(error) if is_pause(error) => Input::Timeout,
-                Err(_) => Input::Closed,
-            };
-            self.session.handle_input(Instant::now(), input);
-        } else {
-            self.session.handle_input(Instant::now(), Input::Timeout);
-        }
-        self.drain(&mut tell);
-    }
-
-    /// Waits until one of the sockets has something, at most this long; which.
-    fn wait(&self, time: Duration) -> [bool; 2] {
-        // Rounded up: waking too early would be waking for nothing.
-        let ms = i32::try_from(time.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
-        let timeout = PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX);
-        let watch = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let has_news = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
-        let stream = watch(self.stream.as_fd());
-        match &self.datagrams {
-            None => {
-                let mut files = [stream];
-                let _ = poll(&mut files, timeout); // a signal: nothing has come
-                [has_news(&files[0]), false]
-            }
-            Some(datagrams) => {
-                let mut files = [stream, watch(datagrams.socket.as_fd())];
-                let _ = poll(&mut files, timeout);
-                [has_news(&files[0]), has_news(&files[1])]
-            }
-        }
-    }
-
-    /// What has come by UDP from the server's address; from elsewhere nothing counts.
-    fn take_datagrams(&mut self, tell: &mut impl FnMut(Event<'_>)) {
-        for _ in 0..DATAGRAMS_PER_TURN {
-            let Some(datagrams) = &self.datagrams else {
-                return;
-            };
-            let Ok((size, from)) = datagrams.socket.recv_from(&mut self.buffer) else {
-                return; // no more
-            };
-            if from.ip() == datagrams.server.ip() {
-                let datagram = Input::Datagram(&self.buffer[..size]);
-                self.session.handle_input(Instant::now(), datagram);
-                self.drain(tell);
-            }
-        }
-    }
-
-    /// Until the session is idle; its deadline, or `None` when the connection is over.
-    fn drain(&mut self, tell: &mut impl FnMut(Event<'_>)) -> Option<Option<Instant>> {
-        let mut is_lost = false;
-        while self.is_open {
-            match self.session.poll_output() {
-                Output::Send(bytes) => is_lost = is_lost || self.stream.write_all(bytes).is_err(),
-                Output::Datagram(bytes) => {
-                    if let Some(datagrams) = &self.datagrams {
-                        // One that is lost is asked for again.
-                        let _ = datagrams.socket.send_to(bytes, datagrams.server);
-                    }
-                }
-                Output::Event(event) => {
-                    self.is_open = !matches!(event, Event::Close(_));
-                    tell(event);
-                }
-                Output::Idle { .. } if is_lost => {
-                    is_lost = false;
-                    self.session.handle_input(Instant::now(), Input::Closed);
-                }
-                Output::Idle { wake_at } => return Some(wake_at),
-            }
-        }
-        None
-    }
-}
-
-/// Room for a few packets, or for the largest datagram.
-const READ_BYTES: usize = 64 << 10;
-
-/// Then the connection gets its turn.
-const DATAGRAMS_PER_TURN: u32 = 256;
-
-/// The way of media over UDP.
-#[derive(Debug)]
-struct Datagrams {
-    socket: UdpSocket,
-    /// Of `socket`.
-    port: u16,
-    /// Where requests go, and the only address that counts.
-    server: SocketAddr,
-}
-
-impl Datagrams {
-    fn beside(stream: &TcpStream) -> io::Result<Self> {
-        let mut local = stream.local_addr()?;
-        local.set_port(0);
-        let socket = UdpSocket::bind(local)?;
-        socket.set_nonblocking(true)?;
-        // A wish: key frames come in bursts.
-        let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
-        Ok(Self {
-            port: socket.local_addr()?.port(),
-            socket,
-            server: stream.peer_addr()?,
-        })
-    }
-}
-
-const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
-
-fn is_pause(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-    )
-}
-
-fn connect(url: &Url, within: Duration) -> Result<TcpStream, ConnectError> {
-    let unknown = |source| ConnectError::Resolve {
-        host: url.host.clone(),
-        source,
-    };
-    let addresses = (url.host.as_str(), url.port)
-        .to_socket_addrs()
-        .map_err(unknown)?;
-    let mut last = unknown(io::Error::from(io::ErrorKind::NotFound));
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, within) {
-            Ok(stream) => {
-                // Wishes only: without them it is slower or waits longer.
-                let _ = stream.set_nodelay(true);
-                let _ = stream.set_write_timeout(Some(within));
-                return Ok(stream);
-            }
-            Err(source) => {
-                last = ConnectError::Connect {
-                    authority: url.authority(),
-                    address,
-                    source,
-                }
-            }
-        }
-    }
-    Err(last)
+    /// The server is there, but not to be trusted, or speaks no TLS.
+    #[error("{authority} is no server to talk to in private: {source}")]
+    Handshake {
+        /// Host and port as in the URL.
+        authority: String,
+        /// What TLS said.
+        source: io::Error,
+    },
+    /// There is nobody to trust.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
 }
 
 /// Why a session brought nothing, or no more, in one sentence.
@@ -279,6 +139,13 @@ pub fn explain(url: &Url, refused_at: Option<Stage>, reason: &CloseReason) -> St
             url.path
         ),
         CloseReason::Framing(error) => format!("{url}: the server does not speak MMS: {error}"),
+        CloseReason::Http(fault) => format!("{url}: the server does not speak HTTP: {fault}"),
+        CloseReason::Answered(status) => format!("{url} was refused: {status}"),
+        CloseReason::NoStream => {
+            format!(
+                "{url}: what the server has there is no stream of Windows Media and no ASF file"
+            )
+        }
         CloseReason::Damaged(what) => format!("{url}: the server sent a damaged {what}"),
         _ => format!("{url}: {reason:?}"),
     }
@@ -304,14 +171,16 @@ fn meaning(hr: HResult) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
     use std::thread;
+    use std::time::Instant;
 
     use funnel_session::server;
 
     use super::*;
 
-    fn url(text: &str) -> Url {
+    pub(super) fn url(text: &str) -> Url {
         text.parse().expect("a URL")
     }
 
@@ -320,7 +189,8 @@ mod tests {
             answer_within: Duration::from_millis(300),
             ..Options::default()
         };
-        let mut connection = Connection::open(url, options).expect("somebody listens");
+        let mut connection =
+            Connection::open(url, options, &Trust::System).expect("somebody listens");
         let mut end = None;
         while connection.is_open() {
             connection.turn(Duration::from_secs(5), |event| {
@@ -332,7 +202,7 @@ mod tests {
         end.expect("told before it is over")
     }
 
-    fn server(answer: impl FnOnce(TcpStream) + Send + 'static) -> Url {
+    pub(super) fn server(answer: impl FnOnce(TcpStream) + Send + 'static) -> Url {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         thread::spawn(move || answer(listener.accept().expect("a client").0));
@@ -363,7 +233,7 @@ mod tests {
             .local_addr()
             .expect("bound");
         let url = url(&format!("mms://{free}/x"));
-        let error = Connection::open(&url, Options::default())
+        let error = Connection::open(&url, Options::default(), &Trust::System)
             .expect_err("nobody listens")
             .to_string();
         assert!(
@@ -372,84 +242,8 @@ mod tests {
         );
     }
 
-    /// A server whose header comes over UDP, while somebody else sends another one to the same port.
-    fn serve_over_udp(stream: &mut TcpStream, header: &'static [u8]) {
-        let (mut session, mut port) = (server_session(), 0);
-        let ours = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-        let theirs = UdpSocket::bind("127.0.0.2:0").expect("a free port");
-        stream
-            .set_read_timeout(Some(Duration::from_millis(5)))
-            .expect("set");
-        let mut buffer = [0; 4096];
-        loop {
-            let input = match stream.read(&mut buffer) {
-                Ok(0) => return,
-                Ok(count) => server::Input::Received(&buffer[..count]),
-                Err(_) => server::Input::Timeout,
-            };
-            let mut is_opening = false;
-            session
-                .handle_input(Instant::now(), input)
-                .expect("a sound player");
-            loop {
-                match session.poll_output() {
-                    server::Output::Send(bytes) => stream.write_all(bytes).expect("sent"),
-                    server::Output::Datagram(bytes) => {
-                        let forged = [&[0, 0, 0, 0, 1, 0x0C, 12, 0][..], b"fake"].concat();
-                        theirs.send_to(&forged, ("127.0.0.1", port)).expect("sent");
-                        ours.send_to(bytes, ("127.0.0.1", port)).expect("sent");
-                    }
-                    server::Output::Event(server::Event::Transport(Transport::Udp {
-                        port: to,
-                    })) => port = to,
-                    server::Output::Event(server::Event::Open(_)) => is_opening = true,
-                    server::Output::Event(server::Event::Close(_)) => return,
-                    server::Output::Event(_) => {}
-                    server::Output::Idle { .. } if is_opening => {
-                        is_opening = false;
-                        let opened = server::Opened {
-                            header: header.into(),
-                            packet_bytes: 100,
-                            bit_rate: 1_000_000,
-                            streams: 0,
-                        };
-                        session
-                            .handle_input(Instant::now(), server::Input::Opened(Ok(opened)))
-                            .expect("it asked");
-                    }
-                    server::Output::Idle { .. } => break,
-                }
-            }
-        }
-    }
-
-    fn server_session() -> server::Session {
+    pub(super) fn server_session() -> server::Session {
         server::Session::new(Arc::new(server::Settings::default()), 1, Instant::now())
-    }
-
-    #[test]
-    fn over_udp_the_header_comes_from_the_servers_address_alone() {
-        static HEADER: [u8; 900] = [7; 900];
-        let mut url = server(|mut stream| serve_over_udp(&mut stream, &HEADER));
-        url.scheme = Scheme::Mmsu;
-        let options = Options {
-            auto_play: false,
-            ..Options::default()
-        };
-        let mut connection = Connection::open(&url, options).expect("somebody listens");
-        let mut header = Vec::new();
-        while connection.is_open() {
-            connection.turn(Duration::from_secs(5), |event| {
-                if let Event::Header(bytes) = event {
-                    header = bytes.to_vec();
-                }
-            });
-            if !header.is_empty() {
-                connection.leave();
-            }
-        }
-        assert_eq!(header, HEADER);
-        assert_eq!(connection.udp_stats(), Some(UdpStats::default()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use funnel_ingest::trust::Trust;
 use funnel_session::client::{CloseReason, Event, Options, Stage, UdpStats};
 use funnel_session::url::Url;
 
@@ -17,6 +18,7 @@ use crate::locator::Locator;
 #[derive(Debug)]
 pub struct Feed {
     options: Options,
+    trust: Trust,
     kind: Kind,
     /// Why there is no rollover; then it is over.
     fault: Option<String>,
@@ -37,11 +39,13 @@ impl Feed {
     pub fn open(
         locator: &Locator,
         options: Options,
+        trust: Trust,
         wishes: &cli::Multicast,
     ) -> Result<Self, Failure> {
         let kind = match locator {
             Locator::Channel(url) => {
-                let connection = Connection::open(url, options.clone()).map_err(Failure::fault)?;
+                let connection =
+                    Connection::open(url, options.clone(), &trust).map_err(Failure::fault)?;
                 Kind::Viewer(url.clone(), Box::new(connection))
             }
             Locator::Multicast(place) => {
@@ -52,6 +56,7 @@ impl Feed {
         };
         Ok(Self {
             options,
+            trust,
             kind,
             fault: None,
             is_leaving: false,
@@ -116,7 +121,10 @@ impl Feed {
     pub fn explain(&self, refused_at: Option<Stage>, reason: &CloseReason) -> String {
         match (&self.fault, &self.kind) {
             (Some(fault), _) => fault.clone(),
-            (None, Kind::Viewer(url, _)) => explain(url, refused_at, reason),
+            (None, Kind::Viewer(url, connection)) => match connection.trouble() {
+                Some(trouble) => format!("{url}: {trouble}"),
+                None => explain(url, refused_at, reason),
+            },
             (None, Kind::Group(group)) => format!("{}: nothing arrives any more", group.name()),
         }
     }
@@ -134,7 +142,7 @@ impl Feed {
             format!("{silence}, and the unicast URL {text} cannot be played: {error}")
         })?;
         complain(&format!("{silence}: {url} is played instead"));
-        let connection = Connection::open(&url, self.options.clone())
+        let connection = Connection::open(&url, self.options.clone(), &self.trust)
             .map_err(|error| format!("{silence}, and {error}"))?;
         self.kind = Kind::Viewer(url, Box::new(connection));
         Ok(())

@@ -13,7 +13,7 @@ use funnel_wire::nsc::{Announcement, FILE_BYTES_MAX};
 /// A channel, or where a multicast is announced.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Locator {
-    /// `mms://` and its kin.
+    /// `mms://` and its kin, `http://` and its kin.
     Channel(Url),
     /// An `.nsc` file.
     Multicast(Place),
@@ -73,12 +73,13 @@ impl FromStr for Locator {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        let file = text.split(['?', '#']).next().unwrap_or(text);
+        let is_announcement = file.to_ascii_lowercase().ends_with(".nsc");
         match scheme.map(str::to_ascii_lowercase).as_deref() {
-            Some("http") => {
-                let url = text.split('#').next().unwrap_or(text);
-                Ok(Self::Multicast(Place::Http(url.to_owned())))
+            Some("http") if is_announcement => Ok(Self::Multicast(Place::http(text))),
+            Some("https") if is_announcement => {
+                Err("an .nsc file is fetched with http://, not https://".to_owned())
             }
-            Some("https") => Err("an .nsc file is fetched with http://, not https://".to_owned()),
             Some(_) => text
                 .parse()
                 .map(Self::Channel)
@@ -86,7 +87,7 @@ impl FromStr for Locator {
             None if text.to_ascii_lowercase().ends_with(".nsc") => {
                 Ok(Self::Multicast(Place::File(text.into())))
             }
-            None => Err("expected mms://HOST/NAME, FILE.nsc or http://HOST/FILE.nsc".to_owned()),
+            None => Err("expected mms://HOST/NAME, http://HOST/NAME or FILE.nsc".to_owned()),
         }
     }
 }
@@ -105,12 +106,10 @@ impl FromStr for Place {
 
     /// Any file may be meant, whatever its name.
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.contains("://") {
-            false => Ok(Self::File(text.into())),
-            true => match text.parse()? {
-                Locator::Multicast(place) => Ok(place),
-                Locator::Channel(_) => Err("expected FILE.nsc or http://HOST/FILE.nsc".to_owned()),
-            },
+        match text.split_once("://") {
+            None => Ok(Self::File(text.into())),
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("http") => Ok(Self::http(text)),
+            Some(_) => Err("expected FILE.nsc or http://HOST/FILE.nsc".to_owned()),
         }
     }
 }
@@ -125,6 +124,10 @@ impl fmt::Display for Place {
 }
 
 impl Place {
+    fn http(url: &str) -> Self {
+        Self::Http(url.split('#').next().unwrap_or(url).to_owned())
+    }
+
     /// Reads and parses the announcement; a web server may take `within`.
     ///
     /// # Errors

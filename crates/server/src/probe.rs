@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use funnel_asf::probe::is_probe;
 use funnel_asf::{Header, Stream, StreamKind};
+use funnel_ingest::trust::Trust;
 use funnel_session::allows_load_test;
 use funnel_session::client::{CloseReason, Event, Options, Stage};
 use serde::Serialize;
@@ -55,7 +56,11 @@ fn ask(arguments: &cli::Probe) -> Result<Answers, Failure> {
         answer_within: timeout,
         ..Options::default()
     };
-    let mut feed = Feed::open(url, options, &arguments.multicast)?;
+    let trust = arguments
+        .ca
+        .clone()
+        .map_or(Trust::System, Trust::Authorities);
+    let mut feed = Feed::open(url, options, trust, &arguments.multicast)?;
     let mut answers = Answers::default();
     let mut has_left = false;
     while feed.is_open() {

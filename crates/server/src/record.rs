@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use funnel_asf::Header;
+use funnel_ingest::trust::Trust;
 use funnel_session::HResult;
 use funnel_session::client::{CloseReason, Event, Options, Stage};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
@@ -26,7 +27,16 @@ pub fn run(arguments: &cli::Record) -> Result<(), Failure> {
         ));
     }
     let interrupt = Interrupt::listen().map_err(Failure::fault)?;
-    let mut feed = Feed::open(&arguments.url, Options::default(), &arguments.multicast)?;
+    let trust = arguments
+        .ca
+        .clone()
+        .map_or(Trust::System, Trust::Authorities);
+    let mut feed = Feed::open(
+        &arguments.url,
+        Options::default(),
+        trust,
+        &arguments.multicast,
+    )?;
     let mut recorder = Recorder::new(arguments);
     let mut has_left = false;
     while feed.is_open() {
@@ -341,6 +351,7 @@ mod tests {
         let url = "mms://studio/show".parse().expect("a URL");
         cli::Record {
             url,
+            ca: None,
             multicast: cli::Multicast::default(),
             output: folder.join("show.asf"),
             duration,
