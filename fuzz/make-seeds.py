@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the committed seeds of the fuzz targets: fuzz/make-seeds.py (from testdata/media, testdata/nsc and mmsp.md section 14)."""
+"""Writes the committed seeds of the fuzz targets: fuzz/make-seeds.py (from testdata and mmsp.md section 14)."""
 import os
 import re
 import struct
@@ -152,3 +152,45 @@ seed("multicast_receiver", "restored", steps(station(3, lost=(3, 10, 25, 32))))
 seed("multicast_receiver", "two-lost", steps(station(3, lost=(3, 4, 25, 26))))
 seed("multicast_receiver", "changed", steps(station(1) + station(1, stream=tiny_format | 0x8000) + [b"MSB "], options=2))
 seed("multicast_receiver", "simple", steps(station(2), options=1))
+
+# --- HTTP: the dialogues in testdata/dialogues/http, as steps of the target ---------------------------
+MASK = (1 << 64) - 1
+
+
+def client_id(connection):
+    """The first id that a connection of the target issues."""
+    state = (0xA5A500005EED0000 | connection) + 0x9E3779B97F4A7C15 & MASK
+    mixed = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & MASK
+    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & MASK
+    return (mixed ^ mixed >> 31) >> 32
+
+
+ACTIONS = {"media": 4, "drained": 5, "other": 5 | 1 << 3, "kick": 5 | 2 << 3, "shutdown": 5 | 3 << 3, "opened": 6,
+           "redirected": 6 | 7 << 3}
+DIALOGUES = os.path.join(HERE, "..", "testdata", "dialogues", "http")
+for name in sorted(os.listdir(DIALOGUES)):
+    if not name.endswith(".txt"):
+        continue
+    with open(os.path.join(DIALOGUES, name), encoding="utf-8") as f:
+        lines = f.read().split("\n") + [""]
+    script, request, connection, ids = [], "", 1, {}
+    for line in lines:
+        if line.startswith(">"):
+            request += line[2:].removeprefix(" ") if line.startswith(">|") else line[1:].removeprefix(" ") + "\r\n"
+            continue
+        if request:
+            for letter, number in ids.items():
+                request = request.replace(letter, str(number))
+            script.append((connection - 1 & 3, request.encode()))
+            request = ""
+        answered = re.search(r"client-id=(\{.\})", line)
+        if answered:
+            ids.setdefault(answered[1], client_id(connection))
+        if re.fullmatch(r"\[\d+\]", line):
+            connection = int(line[1:-1])
+        elif line.startswith("* wait "):
+            script.append((63 << 2, bytes(min(255, int(line[7:]) * 2))))
+        elif line.startswith("* ") and line.split()[1] in ACTIONS:
+            script.append((ACTIONS[line.split()[1]] << 2 | connection - 1 & 3, b""))
+    identity = b"\1" if any(line.startswith("with identity Cougar") for line in lines) else b"\0"
+    seed("http_server_session", name[:-4], identity + b"".join(struct.pack("<BH", op, len(data)) + data for op, data in script))

@@ -29,7 +29,7 @@ fn anybody_gets_plain_asf_until_the_end() {
             "< Content-Type: video/x-ms-asf",
             "< Connection: close",
             "<| header",
-            "! play Framing(Asf) [1 2] padded",
+            "! play plain [1 2] padded",
         ]
     );
     assert_eq!(web.media(2), ["<| packet"; 2]);
@@ -189,7 +189,7 @@ fn a_player_is_told_the_header_and_comes_again_to_play() {
             "< Content-Type: application/x-mms-framed",
             "< Connection: close",
             "<| $H 0 0C header",
-            "! play Framing(Wmsp { incarnation: 0 }) [1]",
+            "! play framed [1]",
         ]
     );
     assert_eq!(second.media(2), ["<| $D 5300 00", "<| $D 5301 01"]);

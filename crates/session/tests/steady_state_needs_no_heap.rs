@@ -3,6 +3,7 @@
 
 mod common;
 mod lossy;
+mod web;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -64,6 +65,31 @@ fn an_hour_of_playing() {
 #[test]
 fn an_hour_of_playing_over_udp() {
     play_an_hour(Server::at_udp("ready"));
+}
+
+#[test]
+fn an_hour_of_playing_over_http() {
+    for (request, framing) in [
+        ("GET /live HTTP/1.0\r\n\r\n", Framing::ASF),
+        (
+            "GET /live HTTP/1.0\r\nUser-Agent: NSPlayer/9.0\r\nPragma: xPlayStrm=1\r\n\r\n",
+            Framing::wmsp(0),
+        ),
+    ] {
+        let mut web = web::Web::new();
+        web.send(request);
+        assert_eq!(web.play.unwrap().framing, framing);
+        let mut now = web.now;
+        let used = operations(|| {
+            for _ in 0..3600 {
+                now += Duration::from_secs(1);
+                web.session.note_progress(now);
+                web.session.handle_input(now, Input::Timeout).unwrap();
+                assert_eq!(web.session.poll_output(), Output::Idle { wake_at: None });
+            }
+        });
+        assert_eq!(used, 0);
+    }
 }
 
 fn play_an_hour(mut server: Server) {

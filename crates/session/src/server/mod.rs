@@ -151,6 +151,8 @@ pub enum Timer {
     StreamChange,
     /// The next datagram of an ASF header is due.
     Header,
+    /// A player over HTTP tests whether its requests can follow one another at once.
+    Pipelining,
     /// The last datagram has arrived by now, so EndOfStream cannot overtake it.
     Farewell,
 }

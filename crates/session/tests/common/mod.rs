@@ -583,3 +583,19 @@ pub fn head(framing: Framing, location: u32, sequence: u32) -> DataHeader {
     let size = framing.head(location, sequence, 1444, &mut out);
     DataHeader::read_from_bytes(&out[..size]).unwrap()
 }
+
+/// One seed is one run (SplitMix64).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end.max(1) as u64) as usize
+    }
+}

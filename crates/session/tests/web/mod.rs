@@ -273,7 +273,15 @@ fn show(event: &Event) -> String {
             format!("! open {} at {host}", request.names.join(" or "))
         }
         Event::Play(play) => {
-            let mut text = format!("! play {:?} {}", play.framing, streams(play.selection));
+            let framings = [
+                (Framing::ASF, "plain"),
+                (Framing::wmsp(0), "framed"),
+                (Framing::chunked(0), "chunked"),
+            ];
+            let framing = framings
+                .iter()
+                .find(|(framing, _)| *framing == play.framing);
+            let mut text = format!("! play {} {}", framing.unwrap().1, streams(play.selection));
             if play.accel != Default::default() {
                 text += &format!(" {:?}", play.accel);
             }

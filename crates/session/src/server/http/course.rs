@@ -6,7 +6,8 @@ use funnel_asf::Selection;
 use funnel_wire::mms::HResult;
 use funnel_wire::wmsp::{Method, PacketKind, StatusCode, encode_reason};
 
-use super::answers::{Answer, keep_alive_answer};
+use super::answers::keep_alive_answer;
+use super::heads::Answer;
 use super::request::{Request, Wish};
 use super::session::{Session, State};
 use super::stream::{Phase, Stream, Viewer, choose};
@@ -26,15 +27,13 @@ impl Session {
                 Wish::SelectStream | Wish::PlayNextEntry => {
                     self.select_beside(now, viewer, request)
                 }
-                Wish::KeepAlive => {
-                    let is_options = request.head.method == Method::OPTIONS;
-                    Some(keep_alive_answer(Some(viewer.client.id), is_options))
-                }
+                Wish::KeepAlive => Some(keep_alive_answer(request)),
                 Wish::Log | Wish::RemoteEvent | Wish::ContentInfo => Some(self.heed(request, body)),
-                Wish::Refuse(status) => Some(Answer::refusal(status)),
-                _ => Some(Answer::refusal(StatusCode::BAD_REQUEST)),
+                Wish::Refuse(status) => Some(Answer::of(status)),
+                _ => Some(Answer::of(StatusCode::BAD_REQUEST)),
             };
-            if let Some(answer) = answer.filter(|_| viewer.is_chunked) {
+            if let Some(mut answer) = answer.filter(|_| viewer.is_chunked) {
+                answer.client = Some(viewer.client);
                 let keeps = viewer.keeps_connection;
                 self.encode(request, &answer, keeps, &mut viewer.pending);
             }
@@ -162,16 +161,12 @@ impl Session {
         let mut out = Vec::new();
         viewer.unwrap(&mut out);
         self.outbox.send(&out);
-        let client = Some(viewer.client);
-        drop(stream);
-        self.answer(
-            now,
-            request,
-            Answer {
-                client,
-                ..Answer::default()
-            },
-        );
+        let answer = Answer {
+            client: Some(viewer.client),
+            ..Answer::default()
+        };
+        drop(stream); // its id is free for another Play
+        self.answer(now, request, answer);
     }
 
     /// Other streams, asked for on the connection itself: with GET in a new answer that goes on with the media (§5.2).
@@ -186,7 +181,7 @@ impl Session {
         if request.wish == Wish::PlayNextEntry && !is_next
             || !choose(request, viewer.place.streams, &mut selection)
         {
-            return Some(Answer::refusal(StatusCode::BAD_REQUEST));
+            return Some(Answer::of(StatusCode::BAD_REQUEST));
         }
         let goes_on = viewer.is_chunked && request.head.method == Method::GET;
         if goes_on {

@@ -7,6 +7,8 @@
 mod answers;
 mod clients;
 mod course;
+mod heads;
+mod pipelining;
 mod request;
 mod session;
 mod status;

@@ -17,8 +17,8 @@ use std::time::Instant;
 use funnel_wire::mms::HResult;
 use funnel_wire::wmsp::{Fault, HEAD_BYTES_MAX, RequestHead, StatusCode};
 
+use super::pipelining::Test;
 use super::request::{BODY_BYTES_MAX, Request, Wish};
-use super::status;
 use super::stream::Stream;
 use super::{
     Event, HandOver, Input, Outbox, Output, Player, Redirect, SessionError, Settings, SplitMix,
@@ -41,9 +41,13 @@ pub(in crate::server) struct Session {
     /// The name of this connection for the owner.
     connection: u32,
     pub(super) random: SplitMix,
+    pub(super) test: Test,
     agent: Box<str>,
     player: Player,
 }
+
+const _: () = assert!(size_of::<Session>() <= 400);
+const _: () = assert!(size_of::<Stream>() <= 400);
 
 /// What is known in each state, and only there.
 #[derive(Debug)]
@@ -74,6 +78,16 @@ pub(super) struct ClientId {
     pub(super) is_reset: bool,
 }
 
+impl ClientId {
+    /// One that was given before.
+    pub(super) fn known(id: u32) -> Self {
+        Self {
+            id,
+            is_reset: false,
+        }
+    }
+}
+
 impl Session {
     /// Takes over from a session that has heard nothing yet.
     pub(in crate::server) fn instead_of(session: &mms::Session) -> Option<Self> {
@@ -87,6 +101,7 @@ impl Session {
             until,
             connection: nonce as u32, // as over MMS
             random: SplitMix(nonce),
+            test: Test::None,
             agent: Box::default(),
             player: Player::Unknown,
         })
@@ -181,13 +196,13 @@ impl Session {
         if may_end_head || self.needed > 0 {
             self.read(now);
         }
-        match self.unread.len() {
-            0..=UNREAD_BYTES_MAX => Ok(()),
-            _ => Err(SessionError::Flood {
+        if self.unread.len() > UNREAD_BYTES_MAX || self.outbox.len() > OUTPUTS_MAX {
+            return Err(SessionError::Flood {
                 state: self.state_name(),
                 requests: self.outbox.len(),
-            }),
+            });
         }
+        Ok(())
     }
 
     /// Serves every request that is there.
@@ -224,6 +239,9 @@ impl Session {
             self.player = request.player();
             self.agent = self.player.agent(request.user_agent());
         }
+        if request.wish != Wish::Pipeline {
+            self.end_test();
+        }
         let is_first = !matches!(self.state, State::Streaming(_));
         if let Wish::HandOver(to) = request.wish
             && is_first
@@ -237,7 +255,11 @@ impl Session {
         let body_bytes = match request.body_bytes() {
             Ok(bytes) => bytes,
             Err(status) => {
-                self.refuse(&request, status);
+                match &mut self.state {
+                    State::Streaming(stream) => stream.turn_deaf(),
+                    _ => self.refuse(&request, status),
+                }
+                self.unread = Vec::new();
                 return true;
             }
         };
@@ -264,7 +286,10 @@ impl Session {
     fn on_fault(&mut self, fault: Fault) {
         match &mut self.state {
             State::Streaming(stream) => stream.turn_deaf(),
-            _ => self.refuse_unread(fault.status()),
+            _ => {
+                self.end_test();
+                self.refuse_unread(fault.status());
+            }
         }
         self.unread = Vec::new();
     }
@@ -281,7 +306,7 @@ impl Session {
             State::Reading { .. } => self.close(hr),
             State::Opening(_) => {
                 if let Some(opening) = self.take_opening() {
-                    self.refuse(&opening.request, status::of(hr));
+                    self.refuse_channel(&opening.request, hr);
                 }
             }
             State::Streaming(_) => self.end_stream(now, hr, false),
@@ -295,6 +320,7 @@ impl Session {
         };
         match timer {
             Timer::Idle => self.close(HResult::S_OK),
+            Timer::Pipelining => self.end_test(),
             Timer::StreamChange => self.on_change_due(now),
             _ if matches!(self.state, State::Streaming(_)) => self.on_fault(Fault::HeadTooLarge), // a half request
             _ => self.refuse_unread(StatusCode::REQUEST_TIMEOUT),
@@ -302,6 +328,9 @@ impl Session {
     }
 
     fn wake_at(&self) -> Option<(Instant, Timer)> {
+        if let Test::Running { until } = self.test {
+            return Some((until, Timer::Pipelining));
+        }
         let request = (self.until, Timer::Handshake);
         match &self.state {
             State::Reading { again: true } if self.unread.is_empty() => {
@@ -320,3 +349,5 @@ impl Session {
 
 /// Unread bytes of which nothing more is taken: a whole request, and the beginning of the next.
 const UNREAD_BYTES_MAX: usize = 2 * HEAD_BYTES_MAX + BODY_BYTES_MAX;
+/// Outputs queued by one input; players send one request at a time, or a few in a pipeline.
+const OUTPUTS_MAX: usize = 64;

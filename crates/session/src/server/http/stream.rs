@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use funnel_asf::{Selection, Thinning};
 use funnel_wire::mms::HResult;
-use funnel_wire::wmsp::{Level, Product, StatusCode, StreamNumber};
+use funnel_wire::wmsp::{
+    Level, PacketKind, Product, StatusCode, StreamNumber, encode_fragments, encode_reason,
+};
 
-use super::answers::Answer;
 use super::clients::{Claim, Place};
+use super::heads::Answer;
 use super::request::Request;
 use super::session::{ClientId, Session, State};
 use super::{Accel, Event, Framing, Opened, Outbox, Play};
@@ -128,7 +130,12 @@ impl Session {
         };
         let mut out = Vec::new();
         self.begin_media(request, &answer, viewer.is_chunked, &mut out);
-        let packets = self.header_packets(viewer.tells_metadata, viewer.entry, &content.header);
+        let mut packets = self.header_packets(viewer.tells_metadata, viewer.entry, &content.header);
+        if client.is_reset && expects_change(request) {
+            encode_reason(PacketKind::END, HResult::S_FALSE, &mut packets);
+            encode_reason(PacketKind::CHANGE, HResult::S_OK, &mut packets);
+            encode_fragments(PacketKind::HEADER, 0, &content.header, &mut packets);
+        }
         viewer.wrap(&packets, &mut out);
         self.outbox.send(&out);
         viewer.flow(accel, &mut self.outbox);
@@ -284,6 +291,16 @@ fn first_selection(request: &Request, streams: u128) -> Selection {
         return Selection::ALL;
     }
     selection
+}
+
+/// §9.2: old players that come again with an id we have forgotten begin as with another entry.
+fn expects_change(request: &Request) -> bool {
+    let context = request.pragmas.number("request-context");
+    request.agent.is_some_and(|agent| match agent.product {
+        Product::Player => agent.major < 7 && context == Some(2),
+        Product::Server => agent.major < 7 && context == Some(3),
+        _ => false,
+    })
 }
 
 /// What a player wishes for its first part, and the tokens that grant it (§12): players from 8 on can read them.

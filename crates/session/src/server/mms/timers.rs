@@ -36,6 +36,7 @@ impl Session {
             Timer::StreamChange => self.on_hold_expired(now),
             Timer::Header => self.on_fragment_due(now),
             Timer::Farewell => self.on_farewell_due(now),
+            Timer::Pipelining => {} // over HTTP only
         }
     }
 
