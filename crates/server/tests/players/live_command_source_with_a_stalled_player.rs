@@ -2,6 +2,7 @@
 //! Nothing is missing for the others, and what the stalled one misses is admitted.
 
 use crate::support::asf;
+use crate::support::mplayer;
 use crate::support::player::{self, Vlc};
 use crate::support::server::Setup;
 use crate::support::tools;
@@ -220,7 +221,7 @@ fn four_players_one_stalled_nothing_missing_for_the_others() {
         let seconds = contiguous("VLC", packets_of(&vlc_dump).into_iter());
         assert!(seconds > 40.0, "VLC received {seconds} s: {output}");
         let (_, output) = mplayer.wait();
-        let status = player::mplayer_status(&output).unwrap_or_else(|| panic!("mplayer: {output}"));
+        let status = mplayer::status(&output).unwrap_or_else(|| panic!("mplayer: {output}"));
         let frames = status
             .split_once('/')
             .and_then(|(_, after)| after.split_whitespace().next()?.parse::<u32>().ok());

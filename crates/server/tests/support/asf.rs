@@ -139,6 +139,18 @@ pub fn without_file_id(header: &[u8]) -> Vec<u8> {
     copy
 }
 
+/// Makes a file's header say that it is a broadcast, which has no length.
+pub fn make_broadcast(file: &mut [u8]) {
+    let at = objects(file)
+        .iter()
+        .find(|(_, guid)| *guid == FILE_PROPERTIES)
+        .expect("File Properties")
+        .0;
+    // Play and send duration; flags.
+    file[at + 64..at + 80].fill(0);
+    file[at + 88] |= 1;
+}
+
 /// Packet size in bytes, from the File Properties Object.
 pub fn packet_bytes(header: &[u8]) -> usize {
     let at = objects(header)

@@ -1,7 +1,13 @@
 //! What the test binaries share: the real server, real players as child processes, and a scripted viewer.
 
 pub mod asf;
+pub mod certificate;
+pub mod encoder;
+pub mod ffmpeg;
+pub mod gstreamer;
+pub mod http;
 pub mod media;
+pub mod mplayer;
 pub mod normalised;
 pub mod player;
 pub mod server;
@@ -20,8 +26,16 @@ pub fn wait_until(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Something to run beside other things, with the name it has in a failure.
+pub type Job = (String, Box<dyn FnOnce() + Send>);
+
+/// Names a job.
+pub fn job(name: impl Into<String>, run: impl FnOnce() + Send + 'static) -> Job {
+    (name.into(), Box::new(run))
+}
+
 /// Runs every job at the same time and waits for all of them; fails with all their failures together.
-pub fn all_at_once(jobs: Vec<(String, Box<dyn FnOnce() + Send>)>) {
+pub fn all_at_once(jobs: Vec<Job>) {
     let running: Vec<_> = jobs
         .into_iter()
         .map(|(name, job)| {

@@ -93,6 +93,25 @@ pub fn check_without(
     header: &[u8],
     is_lost: impl Fn(usize) -> bool,
 ) {
+    let size = expected(good, Selection::ALL)[0][0].len();
+    let packets = received.get(header.len()..).unwrap_or_default();
+    let selection = selection_of(good, packets, size);
+    compare(player, good, received, header, selection, is_lost);
+}
+
+/// As [`check`], of a player that has no choice and gets every stream.
+pub fn check_whole(player: &str, good: &Good, received: &[u8], header: &[u8]) {
+    compare(player, good, received, header, Selection::ALL, |_| false);
+}
+
+fn compare(
+    player: &str,
+    good: &Good,
+    received: &[u8],
+    header: &[u8],
+    selection: Selection,
+    is_lost: impl Fn(usize) -> bool,
+) {
     let who = format!("{player} on {}", good.name);
     assert!(
         received.len() >= header.len(),
@@ -100,8 +119,6 @@ pub fn check_without(
         received.len()
     );
     let (got_header, mut rest) = received.split_at(header.len());
-    let size = expected(good, Selection::ALL)[0][0].len();
-    let selection = selection_of(good, rest, size);
     // libmms blanks the streams it did not select out of the header it hands on.
     let blanked = player == "libmms" && selection != Selection::ALL;
     assert!(

@@ -213,11 +213,15 @@ impl Vlc {
     }
 }
 
-/// What ffmpeg complains about: its warnings but for the remark on sound without a channel layout, which it
-/// makes about the file on disk too.
+/// What ffmpeg complains about: its warnings but for the remark on sound without a channel layout, which it makes about the file on
+/// disk too, and for what it says of a proper end: over `mmsh://` the end is an error to it, and over `http://` every end of an
+/// answer without a length or chunks.
 pub fn complaints(output: &str) -> String {
+    let is_end =
+        |line: &str| line == "Stream ended!" || line.contains("] Stream ends prematurely at ");
     let lines = output.lines().map(str::trim);
     lines
+        .take_while(|line| !is_end(line))
         .filter(|line| !line.is_empty() && !line.starts_with("Guessed Channel Layout"))
         .collect::<Vec<_>>()
         .join("\n")
@@ -239,6 +243,19 @@ pub fn decode(file: &Path, folder: &Path) -> Vec<Frames> {
     frames(&md5)
 }
 
+/// The media objects of a file, stream by stream, as ffmpeg's demuxer gives them and undecoded: exact to the last one.
+pub fn objects(file: &Path, folder: &Path) -> Vec<Frames> {
+    let name = file.file_name().expect("a file's name").to_string_lossy();
+    let md5 = folder.join(format!("{name}.objects"));
+    #[rustfmt::skip]
+    let arguments = [
+        "ffmpeg", "-nostdin", "-loglevel", "error", "-i", &file.to_string_lossy(),
+        "-map", "0", "-c", "copy", "-f", "framemd5", "-y", &md5.to_string_lossy(),
+    ];
+    run(60, &arguments).expect_success(&format!("ffmpeg on {name}"));
+    frames(&md5)
+}
+
 /// Reads a framemd5 file: per stream the sizes and hashes of its frames, in order.
 pub fn frames(path: &Path) -> Vec<Frames> {
     let text = String::from_utf8(super::read(path)).expect("framemd5 is text");
@@ -252,11 +269,4 @@ pub fn frames(path: &Path) -> Vec<Frames> {
         }
     }
     streams
-}
-
-/// The last status line of mplayer: what follows `A:` or `V:`.
-pub fn mplayer_status(output: &str) -> Option<&str> {
-    output
-        .split(['\r', '\n'])
-        .rfind(|line| line.starts_with("A:") || line.starts_with("V:"))
 }

@@ -44,6 +44,11 @@ impl Setup {
         self.folder.path()
     }
 
+    /// The port of MMS; those of HTTP and the like follow.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Listens on `[::1]` too, same port.
     pub fn listen_also_on_ipv6(&mut self) {
         self.listen.push(Ipv6Addr::LOCALHOST.into());
@@ -107,6 +112,14 @@ impl Setup {
         )
     }
 
+    /// A channel on air from the start with this source, an inline table without its braces, and more keys as lines.
+    pub fn source(&mut self, name: &str, source: &str, more: &str) -> &mut Setup {
+        self.channel(
+            name,
+            &format!("source = {{ {source} }}\nstart = \"always\"\n{more}"),
+        )
+    }
+
     /// The configuration as it will be written.
     pub fn text(&self) -> String {
         let listen = |port: u16| -> Vec<String> {
@@ -138,38 +151,33 @@ impl Setup {
     pub fn start(self) -> Server {
         let path = self.write();
         let log = self.folder().join("server.log");
-        let file = std::fs::File::create(&log).expect("a log file");
-        let child = Command::new(FUNNEL)
-            .arg("serve")
-            .arg("--config")
-            .arg(&path)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().expect("a second handle of the log file"))
-            .stderr(file)
-            .spawn()
-            .expect("the server starts");
         let mut server = Server {
-            child,
+            child: spawn(&path, &log),
             address: SocketAddr::new(self.listen[0], self.port),
             log,
+            config: path,
             folder: self.folder,
             stopped: false,
         };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(server.address).is_err() {
-            if let Ok(Some(status)) = server.child.try_wait() {
-                server.stopped = true;
-                panic!("the server ended at once ({status}):\n{}", server.log());
-            }
-            assert!(
-                Instant::now() < deadline,
-                "the server does not answer:\n{}",
-                server.log()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        server.wait_for_answer();
         server
     }
+}
+
+/// Starts `funnel serve`; what it prints goes to the end of the file `log`.
+fn spawn(config: &Path, log: &Path) -> Child {
+    let mut file = std::fs::OpenOptions::new();
+    let file = file.append(true).create(true).open(log);
+    let file = file.expect("a log file");
+    Command::new(FUNNEL)
+        .arg("serve")
+        .arg("--config")
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(file.try_clone().expect("a second handle of the log file"))
+        .stderr(file)
+        .spawn()
+        .expect("the server starts")
 }
 
 /// A running server; stopped and its log shown when the test fails.
@@ -177,11 +185,36 @@ pub struct Server {
     child: Child,
     address: SocketAddr,
     log: PathBuf,
+    config: PathBuf,
     folder: tempfile::TempDir,
     stopped: bool,
 }
 
 impl Server {
+    /// Kills the process and starts it again with the same configuration; returns when its port answers.
+    pub fn restart(&mut self) {
+        self.child.kill().expect("the server runs");
+        self.child.wait().expect("the server's end");
+        self.child = spawn(&self.config, &self.log);
+        self.wait_for_answer();
+    }
+
+    fn wait_for_answer(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(self.address).is_err() {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                self.stopped = true;
+                panic!("the server ended at once ({status}):\n{}", self.log());
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the server does not answer:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// The first address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -368,17 +401,15 @@ pub fn open_to_all(folder: &Path) {
 /// The first of [`PORTS`] free TCP ports below the range the kernel hands out, so that no outgoing connection takes one meanwhile.
 pub fn free_port() -> u16 {
     let blocks = 12_000 / PORTS;
-    // Tests of one process ask at the same time, before any of them listens.
-    let of_process = ASKED.fetch_add(1, Ordering::Relaxed);
-    let own = (std::process::id() + of_process) % u32::from(blocks);
-    let mut block = u16::try_from(own).expect("below 12,000");
     loop {
+        // Tests of one process ask at the same time, before any of them listens.
+        let asked = std::process::id() + ASKED.fetch_add(1, Ordering::Relaxed);
+        let block = u16::try_from(asked % u32::from(blocks)).expect("below 12,000");
         let first = 20_000 + block * PORTS;
         let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
         if (first..first + PORTS).all(is_free) {
             return first;
         }
-        block = (block + 1) % blocks;
     }
 }
 

@@ -9,6 +9,9 @@ pub fn need(program: &str) {
         "ffmpeg" | "ffprobe" => "ffmpeg",
         "cvlc" => "vlc-bin vlc-plugin-base vlc-plugin-access-extra",
         "tshark" | "dumpcap" => "tshark",
+        "gst-launch-1.0" => {
+            "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-libav"
+        }
         "cc" => "build-essential",
         "ip" => "iproute2",
         "setpriv" => "util-linux",

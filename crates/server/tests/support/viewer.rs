@@ -32,6 +32,7 @@ pub mod answer {
     pub const END_OF_STREAM: u16 = 0x1e;
     pub const STREAM_CHANGE: u16 = 0x20;
     pub const STREAM_SWITCH: u16 = 0x21;
+    pub const REDIRECT: u16 = 0x22;
 }
 
 /// What comes in.
@@ -189,6 +190,13 @@ impl Viewer {
 
     /// Connect, ConnectFunnel and OpenFile as libmms sends them; the answer to OpenFile.
     pub fn open(&mut self, channel: &str) -> Event {
+        self.introduce();
+        self.send(ask::OPEN_FILE, &open_file(channel));
+        self.answer(answer::OPEN_FILE)
+    }
+
+    /// Connect and ConnectFunnel, and their answers.
+    pub fn introduce(&mut self) {
         self.send(
             ask::CONNECT,
             &connect(
@@ -198,8 +206,6 @@ impl Viewer {
         assert_eq!(self.answer(answer::CONNECTED).result(), 0);
         self.send(ask::CONNECT_FUNNEL, &connect_funnel());
         assert_eq!(self.answer(answer::CONNECTED_FUNNEL).result(), 0);
-        self.send(ask::OPEN_FILE, &open_file(channel));
-        self.answer(answer::OPEN_FILE)
     }
 
     /// ReadBlock and the header fragments that answer it.
