@@ -103,7 +103,8 @@ seed("mms_client_session", "over-udp", b"\1" + b"".join(struct.pack("<BH", op, l
 
 for number, text in enumerate(["mms://example.org/live", "mmst://[2001:db8::1]:2755/a%20b/%C3%A9.asf?WMBitrate=300000", "mmsu://10.0.0.1:1755/",
                                "MMS://user:pass@host/x", "mmst://h:99999/x",
-                               "mms://example.org/live\u00a0#x"]):
+                               "mms://example.org/live\u00a0#x", "https://ann:p%40ss@example.org/x", "mmsh://[::1]:8080/x?y",
+                               "//other:81/x", "../y?z"]):
     seed("url", str(number), text.encode())
 
 NSC = os.path.join(HERE, "..", "testdata", "nsc")
@@ -194,3 +195,54 @@ for name in sorted(os.listdir(DIALOGUES)):
             script.append((ACTIONS[line.split()[1]] << 2 | connection - 1 & 3, b""))
     identity = b"\1" if any(line.startswith("with identity Cougar") for line in lines) else b"\0"
     seed("http_server_session", name[:-4], identity + b"".join(struct.pack("<BH", op, len(data)) + data for op, data in script))
+
+# wmsp.md section 5.4 (ffmpeg), 22.1 and 26; two bytes in front of each stream: request or response, and the steps
+GUID = "Pragma: xClientGUID={c77e7400-738a-11d2-9add-0020af0a3278}\r\n"
+PLAY = ("GET /live HTTP/1.1\r\nRange: bytes=0-\r\nAccept: */*\r\nUser-Agent: NSPlayer/4.1.0.3856\r\nHost: h:8080\r\n"
+        "Pragma: no-cache,rate=1.000000,request-context=2\r\nPragma: xPlayStrm=1\r\n" + GUID +
+        "Pragma: stream-switch-count=2\r\nPragma: stream-switch-entry=ffff:1:0 ffff:2:0 \r\n"
+        "Pragma: no-cache,rate=1.000000,stream-time=0Connection: Close\r\n\r\n")
+PUSH = ("POST /live HTTP/1.1\r\nTransfer-Encoding: chunked\r\nUser-Agent: Lavf/59.27.100\r\nExpect: 100-continue\r\nHost: h\r\n\r\n"
+        "5;x=y\r\nhello\r\n0\r\nA: b\r\n\r\nnext")
+LOG = ("POST http://h//p HTTP/1.0\r\nUser-Agent: NSPlayer/12.0.7601.17514\r\nPragma: client-id=7\r\nPragma: log-line=0.0.0.0 d t - /x 0 75 1 200\r\n"
+       "Content-Type: text/plain\r\nContent-Length: 4\r\nConnection: Keep-Alive\r\n\r\nbody")
+ANSWER = ('HTTP/1.0 200 OK\r\nContent-Type: application/x-mms-framed\r\nServer: Cougar/9.5.6001.18281\r\n'
+          'Pragma: no-cache, client-id=3077113431, features="broadcast", timeout=60000\r\nCache-Control: no-cache\r\n\r\n')
+CHUNKED = ANSWER.replace("1.0", "1.1", 1).replace("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n")
+for name, text in [("play", PLAY), ("push", PUSH), ("log", LOG)]:
+    seed("wmsp_request", name, b"\0\3" + text.encode())
+seed("wmsp_request", "answer", b"\1\2" + ANSWER.encode() + b"$T\0\0")
+seed("wmsp_request", "chunked-answer", b"\1\2" + CHUNKED.encode() + b"4\r\n$T\0\0\r\n0\r\n\r\n")
+
+
+def framed(kind, location, flags, payload):
+    return b"$" + kind + struct.pack("<HIBBH", len(payload) + 8, location, 0, flags, len(payload) + 8) + payload
+
+
+CDL = (b'playlist-gen-id=1, broadcast-id=2, features="broadcast,playlist"\0'
+       b"8,language,31,5,en-US,28,WMS_CONTENT_DESCRIPTION_ROLE,31,3,a,b\r\n7,language,31,0,\r\n")
+H = framed(b"H", 0, 0x0C, header)
+D = b"".join(framed(b"D", 7 + i, i, media("tiny-audio.asf")[len(header) + 128 * i:][:128]) for i in range(3))
+END, CHANGE = (b"$" + kind + struct.pack("<HI", 4, reason) for kind, reason in [(b"E", 0), (b"C", 0)])
+seed("wmsp_packets", "show", b"\7" + framed(b"M", 0, 0x0C, CDL) + H[:400] + D[:50])
+seed("wmsp_packets", "end", b"\0" + END[:1] + b"E\x04\0\1\0\0\0" + CHANGE + b"\xA4D\x09\0\0\0\0\0\0\0\x09\0!" + b"$F\0\0" + END)
+seed("wmsp_packets", "metadata", b"\x40" + CDL)
+seed("wmsp_packets", "log", b"\1<XML><Summary>0.0.0.0 d t - /x 0 75 1 210 {A}</Summary><c-os>Windows_7</c-os><cs-url>a&amp;b</cs-url></XML>")
+
+
+def http_steps(*pieces):
+    return b"".join(struct.pack("<BH", op, len(d)) + d for op, d in pieces)
+
+
+describe, play = ANSWER.encode() + H, ANSWER.encode() + H + D
+other = header_bytes(media("v-compressed.asf"))
+change = b"$E\x04\0\1\0\0\0" + CHANGE + framed(b"H", 0, 0x0C, other) + D
+chunks = b"".join(b"%X\r\n%s\r\n" % (len(p), p) for p in (H, D, END)) + b"0\r\n\r\n"
+unauthorized = b'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Digest realm="r", nonce="n", qop="auth"\r\nContent-Length: 0\r\n\r\n'
+seed("wmsp_client_session", "whole-show", b"\1" + http_steps((0, describe), (0, play), (0, END)))
+seed("wmsp_client_session", "change", b"\0" + http_steps((0, describe), (0, play), (14, change), (10, b""), (14, END)))
+seed("wmsp_client_session", "anew", b"\1" + http_steps((0, describe), (0, play), (0, b"$E\x04\0\1\0\0\0"), (10, b""), (0, describe), (0, play), (12, b"")))
+seed("wmsp_client_session", "chunks", b"\x80" + http_steps((0, describe), (0, CHUNKED.encode() + chunks)))
+seed("wmsp_client_session", "plain", b"\2" + http_steps((0, b"HTTP/1.1 200 OK\r\n\r\n" + media("tiny-audio.asf")[:2000]), (10, b"")))
+seed("wmsp_client_session", "detour", b"\x40" + http_steps(
+    (0, b"HTTP/1.0 302 Found\r\nLocation: /other\r\n\r\n"), (0, unauthorized), (0, describe), (8, b""), (0, unauthorized)))
