@@ -63,6 +63,53 @@ fn a_recorded_show_has_every_frame() {
     server.stop();
 }
 
+/// The same over HTTP, where another server leads to it.
+#[test]
+fn over_http_a_recorded_show_has_every_frame() {
+    let file = media::file("large-packets.wmv");
+    let mut setup = Setup::new();
+    setup.file_once("show", &file, 4.0);
+    let server = setup.start();
+    let mut setup = Setup::new();
+    let redirect = format!("redirect = \"{}\"", server.http_url("show"));
+    setup.channel("moved", &redirect);
+    let other = setup.start();
+    let out = server.folder().join("record.asf");
+    let path = out.to_string_lossy();
+    funnel(&["record", &other.http_url("moved"), "--output", &path])
+        .expect_success("funnel record");
+    other.stop();
+    assert_eq!(
+        player::decode(&out, server.folder()),
+        player::decode(&file, server.folder())
+    );
+    server.stop();
+}
+
+#[test]
+fn over_http_probe_says_the_same() {
+    let mut setup = Setup::new();
+    setup.file_looped("show", &media::file("h264-aac.asf"));
+    let server = setup.start();
+    let probe = |url: &str| {
+        let ran = funnel(&["probe", url, "--json"]);
+        ran.expect_success("funnel probe --json");
+        let mut found: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        for key in ["url", "server_version", "product"] {
+            found.as_object_mut().expect("an object").remove(key);
+        }
+        found
+    };
+    let over_mms = probe(&server.mmst("show"));
+    let http = server.http_url("show");
+    assert_eq!(probe(&http), over_mms);
+    assert_eq!(probe(&http.replacen("http", "mmsh", 1)), over_mms);
+    let ran = funnel(&["probe", &server.http_url("nothing-here")]);
+    assert!(!ran.status.success(), "{}", ran.report());
+    assert!(ran.stderr.contains("404 Not Found"), "{}", ran.report());
+    server.stop();
+}
+
 #[test]
 fn a_duration_ends_a_record_of_an_endless_channel() {
     let mut setup = Setup::new();
