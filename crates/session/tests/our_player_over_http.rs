@@ -509,6 +509,27 @@ fn redirects_are_followed_up_to_five() {
     );
 }
 
+/// Found by the fuzz target `wmsp_client_session`.
+#[test]
+fn what_a_server_says_does_not_make_a_request_too_long() {
+    let long = "x".repeat(15_000);
+    for location in [
+        format!("/{long}"),
+        format!("http://{long}/"),
+        format!("/{}", "\u{e9}".repeat(4000)),
+    ] {
+        let mut player = Player::new("http://h/x", Options::default());
+        player.receive(format!(
+            "HTTP/1.0 302 Found\r\nLocation: {location}\r\n\r\n"
+        ));
+        assert_eq!(player.requests.len(), 1, "it was not followed");
+        assert_eq!(player.wake_at, None);
+    }
+    let mut player = Player::new("http://ann:secret@h/x", Options::default());
+    player.receive(format!("HTTP/1.0 401 No\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"{long}\", qop=\"auth\"\r\n\r\n"));
+    assert_eq!(player.requests[1].fields.get("Authorization"), None);
+}
+
 #[test]
 fn a_login_is_given_when_it_is_asked_for() {
     let (header, _) = show("tiny-audio.asf");

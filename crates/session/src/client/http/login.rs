@@ -31,7 +31,7 @@ impl Guard {
         self.0.is_some()
     }
 
-    /// The value of `Authorization` for a request; `None`: nobody has asked.
+    /// The value of `Authorization` for a request; `None`: nobody has asked, or for an answer that no server would take.
     pub(crate) fn answer(
         &mut self,
         login: &Login,
@@ -45,6 +45,10 @@ impl Guard {
             method: method.as_str(),
             body: Some(&[]),
         };
-        self.0.as_mut()?.respond(&parameters).ok()
+        let answer = self.0.as_mut()?.respond(&parameters).ok()?;
+        (answer.len() <= ANSWER_BYTES_MAX).then_some(answer)
     }
 }
+
+/// A digest repeats what the server said, which may be as long as a head.
+const ANSWER_BYTES_MAX: usize = 8192;

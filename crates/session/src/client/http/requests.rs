@@ -7,6 +7,7 @@ use percent_encoding::{CONTROLS, utf8_percent_encode};
 use super::exchange::Exchange;
 use super::session::{Queued, Session, State};
 use super::{Manner, Options};
+use crate::url::Url;
 
 impl Session {
     /// Asks for the header, on a new connection.
@@ -102,7 +103,7 @@ impl Session {
             _ if self.options.wants_chunks => Version::HTTP_11,
             _ => Version::HTTP_10,
         };
-        let target = format!("/{}", utf8_percent_encode(&self.url.path, CONTROLS));
+        let target = target(&self.url);
         let authorization = self
             .url
             .login
@@ -133,6 +134,20 @@ impl Session {
             .push_back(Queued::Send(connection, self.bytes.len() - start));
     }
 }
+
+/// What stands on the request line.
+fn target(url: &Url) -> String {
+    format!("/{}", utf8_percent_encode(&url.path, CONTROLS))
+}
+
+/// Whether a URL that a server gave leads to requests of a size that servers take.
+pub(super) fn is_askable(url: &Url) -> bool {
+    target(url).len() <= TARGET_BYTES_MAX && url.host.len() <= HOST_BYTES_MAX
+}
+
+const TARGET_BYTES_MAX: usize = 4096;
+/// The longest name there is (RFC 1035).
+const HOST_BYTES_MAX: usize = 255;
 
 /// As the last word of a player's, a relay's or our own name.
 fn agent(manner: Manner) -> String {

@@ -11,6 +11,7 @@ use funnel_wire::wmsp::{ResponseHead, StatusCode};
 use super::super::{CloseReason, Event, FileInfo};
 use super::exchange::{Exchange, Unit};
 use super::login::Guard;
+use super::requests::is_askable;
 use super::{Input, Options, Output};
 use crate::url::Url;
 
@@ -255,7 +256,8 @@ impl Session {
 
     fn on_redirect(&mut self, head: &ResponseHead) {
         let location = head.fields.get("Location");
-        let Some(Ok(url)) = location.map(|location| self.url.redirected(location)) else {
+        let url = location.and_then(|location| self.url.redirected(location).ok());
+        let Some(url) = url.filter(is_askable) else {
             return self.close(CloseReason::Answered(head.status));
         };
         self.redirects += 1;
