@@ -131,7 +131,7 @@ fn xine_plays_to_the_end_without_a_skip() {
     server.stop();
 }
 
-/// mpd plays `mms://` through libmms, which tries HTTP on the port first and must be turned away well.
+/// mpd plays `mms://` through libmms, which tries HTTP on the port first, and gets it.
 #[test]
 fn mpd_plays_and_goes_on() {
     for program in ["mpd", "mpc"] {

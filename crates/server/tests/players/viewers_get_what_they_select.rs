@@ -1,6 +1,7 @@
 //! Stream selection: a viewer gets the streams it selected and no other, also after a change while playing.
 
 use crate::support::asf;
+use crate::support::http::{self, Wmsp};
 use crate::support::media;
 use crate::support::server::Setup;
 use crate::support::viewer::{Viewer, answer, ask, stream_switch};
@@ -8,10 +9,18 @@ use std::collections::HashSet;
 
 /// Streams in the packets of the next `ms` of send time.
 fn streams_seen(viewer: &mut Viewer, packet_bytes: usize, ms: u32) -> HashSet<u8> {
+    streams_among(|| viewer.packet(), packet_bytes, ms)
+}
+
+fn streams_among(
+    mut next: impl FnMut() -> Option<Vec<u8>>,
+    packet_bytes: usize,
+    ms: u32,
+) -> HashSet<u8> {
     let mut seen = HashSet::new();
     let mut began = None;
     loop {
-        let mut bytes = viewer.packet().expect("media");
+        let mut bytes = next().expect("media");
         bytes.resize(packet_bytes, 0);
         let packet = asf::packet(&bytes).expect("a sound packet");
         seen.extend(packet.payloads.iter().map(|payload| payload.stream));
@@ -78,5 +87,39 @@ fn stop_and_start_again_on_one_connection() {
     );
     viewer.send(ask::CLOSE_FILE, &[1, 0, 0, 0, 1, 0, 0, 0]);
     while viewer.packet().is_some() {}
+    server.stop();
+}
+
+/// Over HTTP a player asks for another stream on a connection of its own, which another shard may have: the order finds its viewer.
+#[test]
+fn over_http_the_order_comes_on_another_connection() {
+    let mut setup = Setup::new();
+    setup.file_looped("rates", &media::file("mbr-3rates-mutex.wmv"));
+    let server = setup.start();
+    let address = server.http_address();
+    let agent = http::NEW_PLAYER;
+    let selected = "stream-switch-entry=ffff:1:0 ffff:2:2 ffff:3:0 ffff:4:2";
+    let request = http::play_request_of("rates", agent, selected, "");
+    let mut viewer = Wmsp::play_with(address, &request);
+    let packet_bytes = asf::packet_bytes(&viewer.header);
+    let seen = streams_among(|| viewer.packet(), packet_bytes, 3_000);
+    assert_eq!(seen, HashSet::from([1, 3]));
+    assert!(viewer.gaps > 0, "numbers are those of the full log");
+
+    // More than once, so that both shards of a small machine hear one.
+    for (from, to) in [(3, 4), (4, 2), (2, 3), (3, 4)] {
+        let id = &viewer.client_id;
+        let order = format!(
+            "POST /rates HTTP/1.1\r\nHost: h\r\nUser-Agent: {agent}\r\nPragma: client-id={id}\r\n\
+             Pragma: stream-switch-count=1\r\nPragma: stream-switch-entry={from}:{to}:0\r\n\
+             Content-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        let (head, _) = http::ask(address, &order);
+        assert_eq!(head.status, 200, "{head:?}");
+        let during = streams_among(|| viewer.packet(), packet_bytes, 4_500);
+        assert!(during.contains(&to), "{during:?} after {from}:{to}");
+        let after = streams_among(|| viewer.packet(), packet_bytes, 1_000);
+        assert_eq!(after, HashSet::from([1, to]), "after {from}:{to}");
+    }
     server.stop();
 }

@@ -210,11 +210,16 @@ pub const NEW_PLAYER: &str = "NSPlayer/12.0.7601.17514";
 
 /// A Play request of all streams up to number 4; `more` are lines of further fields.
 pub fn play_request(channel: &str, agent: &str, more: &str) -> String {
+    let all = "stream-switch-entry=ffff:1:0 ffff:2:0 ffff:3:0 ffff:4:0";
+    play_request_of(channel, agent, all, more)
+}
+
+/// As [`play_request`], with a selection of its own.
+pub fn play_request_of(channel: &str, agent: &str, selection: &str, more: &str) -> String {
     format!(
         "GET /{channel} HTTP/1.0\r\nAccept: */*\r\nUser-Agent: {agent}\r\nHost: localhost\r\n\
          Pragma: no-cache,rate=1.000000,request-context=2\r\nPragma: xPlayStrm=1\r\n\
-         Pragma: stream-switch-count=4\r\n\
-         Pragma: stream-switch-entry=ffff:1:0 ffff:2:0 ffff:3:0 ffff:4:0\r\n{more}\r\n"
+         Pragma: stream-switch-count=4\r\nPragma: {selection}\r\n{more}\r\n"
     )
 }
 
