@@ -81,8 +81,20 @@ pub struct Server {
     pub workers: usize,
     /// Host name or address that links name, without port and without brackets; `None` = the machine's own name.
     pub public_host: Option<String>,
+    /// What Windows Media players over HTTP take this server for.
+    pub present_as: PresentAs,
     /// Tell who asks that load tests are welcome.
     pub allow_load_test: bool,
+}
+
+/// What Windows Media players over HTTP take a server for (`docs/protocol/wmsp.md` §2.2).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum PresentAs {
+    /// An encoder: what all such players know, and nothing besides.
+    #[default]
+    Encoder,
+    /// Windows Media Services 2008: with metadata packets and pipelining for players from version 9 on.
+    Server,
 }
 
 /// `[listen]`: where players connect.

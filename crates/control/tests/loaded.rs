@@ -6,7 +6,7 @@ use std::path::Path;
 
 use funnel_control::config::{
     self, ChannelMulticast, Config, Defaults, Fallback, Fault, Interface, Listen, Loaded, LogLevel,
-    PullConfig, PushConfig, SourceConfig, Start,
+    PresentAs, PullConfig, PushConfig, SourceConfig, Start,
 };
 
 fn load(text: &str) -> (tempfile::TempDir, Loaded) {
@@ -37,6 +37,7 @@ fn every_key_arrives() {
         [server]
         workers = 3
         public_host = "[2001:db8::7]"
+        present_as = "server"
         allow_load_test = true
         [defaults]
         train_ms = 50
@@ -122,6 +123,7 @@ fn every_key_arrives() {
         (config.server.workers, config.server.public_host.as_deref()),
         (3, Some("2001:db8::7"))
     );
+    assert_eq!(config.server.present_as, PresentAs::Server);
     assert!(config.server.allow_load_test);
     assert_eq!(config.log.level, LogLevel::Debug);
     let limits = config::Limits {

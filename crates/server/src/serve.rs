@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use funnel_channel::Channel;
-use funnel_control::config::{ChannelConfig, Config, SourceConfig, Start};
+use funnel_control::config::{ChannelConfig, Config, PresentAs, SourceConfig, Start};
 use funnel_control::directory::Directory;
 use funnel_control::links;
 use funnel_control::pages::Site;
@@ -211,6 +211,7 @@ fn services(
         settings: Arc::new(funnel_session::server::Settings {
             version_info: version_info(settings.config.server.allow_load_test),
             product: PRODUCT.to_owned(),
+            http_identity: http_identity(settings.config.server.present_as).to_owned(),
             handshake: seconds(limits.handshake_seconds),
             idle: seconds(limits.idle_seconds),
             udp: settings.config.listen.udp,
@@ -242,6 +243,15 @@ fn udp_limits(mtu: u16) -> UdpLimits {
 /// The same for a part of an ASF header, over IPv6 as over IPv4, behind its own head; no larger than on Ethernet.
 fn header_part_max(mtu: u16) -> u16 {
     (mtu - 48 - 8).min(funnel_session::server::Settings::default().udp_payload_max)
+}
+
+/// The name and version that Windows Media players over HTTP know us by: those of servers that are in use (protocol page of
+/// WMSP, §2.2).
+fn http_identity(present_as: PresentAs) -> &'static str {
+    match present_as {
+        PresentAs::Encoder => "Rex/9.0.0.2980",
+        PresentAs::Server => "Cougar/9.5.6001.18281",
+    }
 }
 
 /// What every viewer's program is told about this one: nothing, unless load tests are welcome.

@@ -3,7 +3,7 @@
 //! No sockets, no clocks, no threads. Every machine has one contract: feed exactly one input, then poll outputs until it
 //! says `Idle` with the next deadline.
 //!
-//! * [`server`]: one player's session on our side, today MMS over TCP and UDP.
+//! * [`server`]: one player's session on our side: MMS over TCP and UDP, Windows Media over HTTP, plain ASF.
 //! * [`client`]: our own player, for probing, recording and load tests.
 //! * [`multicast`]: our own receiver of a group that an `.nsc` file announces.
 //! * [`push`]: encoders that push to us, and our own encoder that pushes elsewhere.

@@ -16,7 +16,7 @@ use super::schema::{DEFAULTS, LIMITS, LISTEN, LOG, MULTICAST, SERVER, TLS, TOP};
 use super::text::Source;
 use super::tls;
 use super::walk::{Entry, Section, Unit, Walk, shortened};
-use super::{Config, Defaults, Limits, Listen, Log, LogLevel, Server};
+use super::{Config, Defaults, Limits, Listen, Log, LogLevel, PresentAs, Server};
 
 /// What a configuration means beyond its text.
 pub(super) struct Surroundings {
@@ -85,9 +85,18 @@ fn server(walk: &mut Walk, section: &Section<'_>) -> Server {
             .integer(section, "workers", 0..=1024, "")
             .map_or(0, |workers: u16| workers.into()),
         public_host: public_host(walk, section),
+        present_as: walk
+            .entry(section, "present_as")
+            .and_then(|entry| walk.choice(&entry, PRESENCES))
+            .unwrap_or_default(),
         allow_load_test: walk.boolean(section, "allow_load_test").unwrap_or(false),
     }
 }
+
+const PRESENCES: &[(&str, PresentAs)] = &[
+    ("encoder", PresentAs::Encoder),
+    ("server", PresentAs::Server),
+];
 
 fn public_host(walk: &mut Walk, section: &Section<'_>) -> Option<String> {
     let entry = walk.entry(section, "public_host")?;

@@ -41,7 +41,7 @@ pub(super) const TOP: Table = Table {
 
 pub(super) const SERVER: Table = Table {
     path: "server",
-    keys: &["workers", "public_host", "allow_load_test"],
+    keys: &["workers", "public_host", "present_as", "allow_load_test"],
 };
 
 pub(super) const LISTEN: Table = Table {
