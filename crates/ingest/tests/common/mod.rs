@@ -1,6 +1,8 @@
 //! Set-up for tests of sources: media, channels, a viewer that takes what is published apart.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod gate;
+
 use std::{
     collections::BTreeMap,
     fs,
