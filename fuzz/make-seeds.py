@@ -246,3 +246,45 @@ seed("wmsp_client_session", "chunks", b"\x80" + http_steps((0, describe), (0, CH
 seed("wmsp_client_session", "plain", b"\2" + http_steps((0, b"HTTP/1.1 200 OK\r\n\r\n" + media("tiny-audio.asf")[:2000]), (10, b"")))
 seed("wmsp_client_session", "detour", b"\x40" + http_steps(
     (0, b"HTTP/1.0 302 Found\r\nLocation: /other\r\n\r\n"), (0, unauthorized), (0, describe), (8, b""), (0, unauthorized)))
+
+# --- Pushes: steps of what (connect 0x00, bytes 0x40 | connection, close 0x10 | connection), length, bytes ---
+TINY = media("tiny-audio.asf")
+TINY_HEAD, TINY_SIZE = header_bytes(TINY), packet_bytes(TINY)
+TINY_PACKETS = [TINY[len(TINY_HEAD) + i * TINY_SIZE:len(TINY_HEAD) + (i + 1) * TINY_SIZE] for i in range(4)]
+
+
+def step(what, data):
+    return bytes([what]) + struct.pack("<H", len(data)) + data
+
+
+def pushed(kind, data):
+    return b"$" + kind + struct.pack("<H", len(data)) + data
+
+
+def chunked(data):
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def wm(kind, cookie, fields, length):
+    return (b"POST /live HTTP/1.1\r\nContent-Type: application/x-wms-push%b\r\nUser-Agent: WMEncoder/12.0\r\nCookie: push-id=%d\r\n%b"
+            b"Content-Length: %d\r\n\r\n" % (kind, cookie, fields, length))
+
+
+BASIC = b"Authorization: Basic dTpw\r\n"
+FFMPEG = b"POST /live HTTP/1.1\r\nTransfer-Encoding: chunked\r\nUser-Agent: Lavf/59.27.100\r\nExpect: 100-continue\r\n%bConnection: close\r\n\r\n"
+BODY = pushed(b"H", TINY_HEAD) + pushed(b"D", TINY_PACKETS[0]) + pushed(b"F", b"\0" * 5)
+seed("push_receiver", "windows-media",
+     b"\0" + step(0, wm(b"setup", 0, b"", 16) + b"AutoDestroy: 1\r\n") + step(0x40, wm(b"start", 7, b"", len(BODY)) + BODY)
+     + step(0x40, wm(b"start", 7, b"", 2147483647) + pushed(b"D", TINY_PACKETS[1]) + pushed(b"E", b"\1\0\0\0"))
+     + step(0x40, pushed(b"C", b"\0" * 4 + TINY_HEAD)) + step(0x10, b"") + step(0, wm(b"start", 7, b"", 2147483647))
+     + step(0x40, pushed(b"D", TINY_PACKETS[2])) + step(0x40, pushed(b"E", b"\0" * 4) + wm(b"setup", 0, b"", 0)) + step(0x30, b"\0" * 600))
+seed("push_receiver", "chunks",
+     b"\3" + step(0, FFMPEG % b"") + step(0, FFMPEG % BASIC) + step(0x20, b"") + step(0x40, chunked(TINY_HEAD) + chunked(TINY_PACKETS[0])[:200])
+     + step(0x40, chunked(TINY_PACKETS[0])[200:] + b"0\r\n\r\n"))
+seed("push_receiver", "requests",
+     b"\2" + b"".join(step(0 if i == 0 else 0x40, b"PUT /live HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n" % (BASIC, len(part)) + part)
+                      for i, part in enumerate([TINY_HEAD] + TINY_PACKETS)) + step(0x38, b"") + step(0x38, b""))
+seed("push_receiver", "raw", b"\4" + step(7, TINY_HEAD[:100]) + step(0x40, TINY_HEAD[100:] + TINY_PACKETS[0]) + step(0x0F, TINY_HEAD) + step(0x11, b""))
+seed("push_receiver", "digest",
+     b"\2" + step(0, b"POST /live HTTP/1.1\r\nAuthorization: Digest username=\"u\", realm=\"funnel\", nonce=\"00\", uri=\"/live\", response=\"0\", qop=auth,"
+                  b" nc=00000001, cnonce=\"0\"\r\nContent-Length: 3\r\n\r\nabc"))

@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 pub use self::fault::{ConfigFaults, Fault};
 pub use self::schema::{TABLES, Table};
+pub use remote::is_user_name;
 
 use self::text::Source;
 

@@ -38,6 +38,8 @@ pub enum Command {
     Nsc(Nsc),
     /// Record a channel into an ASF file.
     Record(Record),
+    /// Make the lines of a configuration that let an encoder push.
+    Password(Password),
 }
 
 impl Default for Command {
@@ -98,6 +100,17 @@ pub struct Record {
     /// Of a multicast; last, since what follows would stand under its heading.
     #[command(flatten)]
     pub multicast: Multicast,
+}
+
+/// Arguments of `funnel password`.
+#[derive(Args, Debug)]
+pub struct Password {
+    /// The name the encoder gives. The password is asked for, or is the first line of standard input.
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// For encoders that answer to Digest, such as Windows Media Encoder; without it an Argon2 hash, which serves Basic alone.
+    #[arg(long)]
+    pub digest: bool,
 }
 
 /// How a multicast is received; of no meaning for other channels.

@@ -20,6 +20,7 @@ mod machine;
 mod mailbox;
 mod multicast;
 mod nsc;
+mod password;
 mod probe;
 mod record;
 mod recording;
@@ -62,5 +63,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Probe(arguments) => probe::run(&arguments),
         Command::Nsc(arguments) => nsc::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
+        Command::Password(arguments) => password::run(&arguments),
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead as _, IsTerminal as _};
 
 use console::Term;
+use funnel_control::config::is_user_name;
 use funnel_ingest::Password;
 
 use crate::cli;
@@ -15,7 +16,7 @@ use crate::failure::Failure;
 /// No password, two different ones, or none that can be read.
 pub fn run(arguments: &cli::Password) -> Result<(), Failure> {
     let user = &arguments.user;
-    if user.is_empty() || user.len() > USER_BYTES_MAX || user.contains([':', '"', '\\']) || user.contains(char::is_control) {
+    if !is_user_name(user) {
         let sentence = "a user's name has 1 to 64 characters, and none of : \" and \\";
         return Err(Failure::Usage(sentence.to_owned()));
     }
@@ -31,7 +32,8 @@ pub fn run(arguments: &cli::Password) -> Result<(), Failure> {
 
 /// Asks twice at a terminal, without showing it; else takes the first line of standard input.
 fn read() -> Result<String, Failure> {
-    let unreadable = |error: io::Error| Failure::fault(format!("the password cannot be read: {error}"));
+    let unreadable =
+        |error: io::Error| Failure::fault(format!("the password cannot be read: {error}"));
     let password = if io::stdin().is_terminal() {
         let terminal = Term::stderr();
         let ask = |question: &str| {
@@ -45,7 +47,10 @@ fn read() -> Result<String, Failure> {
         password
     } else {
         let mut line = String::new();
-        io::stdin().lock().read_line(&mut line).map_err(unreadable)?;
+        io::stdin()
+            .lock()
+            .read_line(&mut line)
+            .map_err(unreadable)?;
         line.trim_end_matches(['\r', '\n']).to_owned()
     };
     if password.is_empty() {
@@ -53,6 +58,3 @@ fn read() -> Result<String, Failure> {
     }
     Ok(password)
 }
-
-/// As in the configuration.
-const USER_BYTES_MAX: usize = 64;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use funnel_asf::probe::{Probe, ProbeError};
 use funnel_control::config::{self, ChannelConfig, Config, Fault, Loaded, SourceConfig};
-use funnel_ingest::{InspectError, Inspection, inspect, inspect_bytes};
+use funnel_ingest::{InspectError, Inspection, Password, inspect, inspect_bytes};
 use funnel_wire::mms::ASF_PACKET_BYTES_MAX;
 use miette::Diagnostic as _;
 use nix::unistd::{AccessFlags, access};
@@ -109,6 +109,7 @@ fn of_file(path: &Path) -> Result<Settings, Failure> {
         }
     }
     faults.extend(multicast_faults(&loaded));
+    faults.extend(password_faults(&loaded));
     faults.extend(tls_fault(&loaded));
     let config = loaded.check(faults)?;
     let mut warnings: Vec<String> = loaded.warnings.faults().iter().map(sentence).collect();
@@ -124,6 +125,28 @@ fn of_file(path: &Path) -> Result<Settings, Failure> {
         fit,
         warnings,
     })
+}
+
+/// Hashes that are no hashes, though they begin like one.
+fn password_faults(loaded: &Loaded) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for channel in &loaded.config.channels {
+        if let SourceConfig::Push(push) = &channel.source
+            && let Some(Err(error)) = push
+                .password_hash
+                .as_ref()
+                .map(|hash| hash.parse::<Password>())
+        {
+            let help = "`funnel password USER` asks for the password and prints the line to paste";
+            faults.push(loaded.fault_at(
+                &channel.name,
+                "source.password_hash",
+                error.to_string(),
+                help,
+            ));
+        }
+    }
+    faults
 }
 
 /// What multicast needs of this machine and does not find.

@@ -71,17 +71,21 @@ pub(super) fn push(walk: &mut Walk, section: &Section<'_>) -> Option<PushConfig>
 
 fn user(walk: &mut Walk, entry: &Entry<'_>) -> Option<String> {
     let text = walk.text_of(entry)?;
-    // A colon ends the name in Basic and in the hash of Digest (RFC 7617 §2, RFC 7616 §3.4.2).
-    let is_name = (1..=64).contains(&text.len())
-        && text
-            .chars()
-            .all(|letter| !letter.is_control() && !matches!(letter, ':' | '"' | '\\'));
-    if is_name {
+    if is_user_name(&text) {
         return Some(text);
     }
     let fault = entry.fault(format!("`{}` cannot be a user's name", shortened(&text)));
     walk.add(fault.help("1 to 64 characters, without : \" and \\"));
     None
+}
+
+/// Whether somebody who pushes may be called that: 1 to 64 characters, without `:`, `"` and `\`.
+pub fn is_user_name(text: &str) -> bool {
+    // A colon ends the name in Basic and in the hash of Digest (RFC 7617 §2, RFC 7616 §3.4.2).
+    (1..=64).contains(&text.len())
+        && text
+            .chars()
+            .all(|letter| !letter.is_control() && !matches!(letter, ':' | '"' | '\\'))
 }
 
 fn password_hash(walk: &mut Walk, entry: &Entry<'_>) -> Option<String> {
