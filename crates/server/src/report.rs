@@ -3,6 +3,7 @@
 //! Ordinary comings and goings are `info`. Players that break the protocol, and refusals, are peer-controlled: beyond a
 //! few lines per period they are only counted, and the count is one line.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use funnel_control::access::ClientLogRecord;
@@ -137,9 +138,9 @@ impl Reporter {
     }
 
     /// A connection to an HTTPS port that does not speak TLS, or not as we do.
-    pub(crate) fn tls_failed(&mut self, error: &rustls::Error, now: Instant) {
+    pub(crate) fn tls_failed(&mut self, peer: SocketAddr, error: &rustls::Error, now: Instant) {
         if self.allow(now) {
-            info!(shard = self.shard, %error, "a TLS connection failed");
+            info!(shard = self.shard, %peer, %error, "a TLS connection failed");
         }
     }
 

@@ -348,8 +348,8 @@ impl Connections {
             Completion::Received { token, bytes } => match named(token) {
                 Named::Viewer(key) => engine.received(now, key, bytes),
                 Named::Veil(veil) => {
-                    if let Err(error) = veils.received(now, veil, bytes, engine) {
-                        self.reporter.tls_failed(&error, now);
+                    if let Err((peer, error)) = veils.received(now, veil, bytes, engine) {
+                        self.reporter.tls_failed(peer, &error, now);
                     }
                 }
                 Named::Visitor(number) => self.visitors.received(number, bytes),
@@ -401,9 +401,9 @@ impl Connections {
         let port = self.sockets.port(listener);
         let tls = self.tls.as_ref();
         let tls = tls.filter(|_| port.is_some_and(|port| port.kind == Kind::Https));
-        let veil = tls.map(|tls| self.veils.add(file, key, Arc::clone(tls)));
+        let veil = tls.map(|tls| self.veils.add(file, peer, key, Arc::clone(tls)));
         if let Some(Err(error)) = &veil {
-            self.reporter.tls_failed(error, now);
+            self.reporter.tls_failed(peer, error, now);
             self.engine.hung_up(key, 0);
         }
         let veil = veil.and_then(Result::ok);

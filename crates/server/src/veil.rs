@@ -7,10 +7,11 @@
 //! TLS itself has to say (handshake, tickets, alerts) waits in rustls and goes with the next send, or alone.
 //!
 //! A steady train costs two heap operations more than a plain one: rustls makes a list of its pieces and a buffer for each
-//! record (16 KiB).
+//! record, which holds 16 KiB.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, IoSlice, Write as _};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,6 +61,7 @@ pub(crate) struct Veils {
 #[derive(Debug)]
 struct Veil {
     file: File,
+    peer: SocketAddr,
     tls: Box<Connection>,
     owner: Owner,
     /// Which of all there have been.
@@ -121,6 +123,7 @@ impl Veils {
     pub(crate) fn add(
         &mut self,
         file: File,
+        peer: SocketAddr,
         key: Key,
         config: Arc<ServerConfig>,
     ) -> Result<VeilId, rustls::Error> {
@@ -129,6 +132,7 @@ impl Veils {
         self.opened += 1;
         let veil = Veil {
             file,
+            peer,
             tls: Box::new(tls),
             owner: Owner::Viewer(key),
             number: self.opened,
@@ -157,13 +161,16 @@ impl Veils {
     }
 
     /// Bytes came.
+    ///
+    /// # Errors
+    /// Who broke TLS, and how.
     pub(crate) fn received(
         &mut self,
         now: Instant,
         id: VeilId,
         bytes: &[u8],
         engine: &mut Engine,
-    ) -> Result<(), rustls::Error> {
+    ) -> Result<(), (SocketAddr, rustls::Error)> {
         let Some(veil) = self.veils.get_mut(id.number() as usize) else {
             return Ok(());
         };
@@ -180,13 +187,20 @@ impl Veils {
                 self.heard.shrink_to(HEARD_BYTES_USUAL);
                 outcome
             }
-            Owner::Guest(hand_over) => decrypt(&mut veil.tls, bytes, &mut hand_over.received),
+            Owner::Guest(hand_over) => {
+                let outcome = decrypt(&mut veil.tls, bytes, &mut hand_over.received);
+                if hand_over.received.len() > GUEST_BYTES_MAX {
+                    veil.owner = Owner::Nobody; // it talks and does not listen
+                }
+                outcome
+            }
             Owner::Nobody => Ok(Heard::More),
         };
+        let peer = veil.peer;
         if veil.tls.wants_write() {
             self.send_soon(id);
         }
-        outcome.map(drop)
+        outcome.map(drop).map_err(|error| (peer, error))
     }
 
     /// The peer's bytes are over: `result` 0, or −errno.
@@ -484,6 +498,8 @@ fn covered(bytes: usize) -> usize {
 
 /// How long the last bytes of a connection may take.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+/// What a connection may say while its last answers are on their way.
+const GUEST_BYTES_MAX: usize = 256 << 10;
 /// What players say is small.
 const HEARD_BYTES_USUAL: usize = 64 << 10;
 /// Linux, `errno.h`: the socket is full.
