@@ -184,6 +184,10 @@ impl Engine {
     /// The player closed its side (`result` 0) or its socket failed (`-errno`).
     pub fn hung_up(&mut self, key: Key, result: i32) {
         let Some(index) = self.find(key) else { return };
+        let closing = self.viewers[index as usize].closing.as_ref();
+        if result == 0 && matches!(closing, Some((Exit::HandOver(_), _))) {
+            return; // whoever goes on with it finds the end of its words again
+        }
         let reason = match result {
             0 => Reason::PeerClosed,
             // Gone without a word is a player's usual way to leave (protocol page §5.25).

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -340,6 +340,23 @@ fn pages_come_over_tls_however_the_request_is_cut() {
     };
     assert!(plain.contains("http://localhost"), "{plain}");
     let request = b"GET /probe.asx HTTP/1.1\r\nHost: localhost\r\nUser-Agent: test/1.0\r\n\r\n";
+    // Who says that this is all it will ever say still wants to hear.
+    let mut last_words = connect(server.http_address());
+    last_words.write_all(request).expect("said");
+    last_words.shutdown(Shutdown::Write).expect("said");
+    let mut answer = String::new();
+    last_words.read_to_string(&mut answer).expect("a playlist");
+    assert!(answer.ends_with(&plain), "{answer}");
+    let mut last_words = encrypted(&server, &config);
+    last_words.write_all(request).expect("said");
+    last_words.conn.send_close_notify();
+    last_words.flush().expect("said");
+    last_words.sock.shutdown(Shutdown::Write).expect("said");
+    let mut answer = String::new();
+    last_words
+        .read_to_string(&mut answer)
+        .expect("a playlist");
+    assert!(answer.contains("https://localhost"), "{answer}");
     for cut in [1, 5, request.len() - 1, request.len()] {
         let mut stream = encrypted(&server, &config);
         let (first, second) = request.split_at(cut);
