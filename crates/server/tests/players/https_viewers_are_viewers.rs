@@ -353,9 +353,7 @@ fn pages_come_over_tls_however_the_request_is_cut() {
     last_words.flush().expect("said");
     last_words.sock.shutdown(Shutdown::Write).expect("said");
     let mut answer = String::new();
-    last_words
-        .read_to_string(&mut answer)
-        .expect("a playlist");
+    last_words.read_to_string(&mut answer).expect("a playlist");
     assert!(answer.contains("https://localhost"), "{answer}");
     for cut in [1, 5, request.len() - 1, request.len()] {
         let mut stream = encrypted(&server, &config);

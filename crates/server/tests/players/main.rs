@@ -20,6 +20,7 @@ mod live_command_source_with_a_stalled_player;
 mod load_tests_can_trust_the_probe;
 mod mplayer_xine_and_mpd_play_to_the_end;
 mod multicasts_are_recorded;
+mod orders_find_their_viewer;
 mod passwords_are_made;
 mod probe_and_record;
 mod redirects_lead_elsewhere;
