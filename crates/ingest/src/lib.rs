@@ -36,6 +36,7 @@ mod pace;
 mod password;
 mod probe;
 mod push;
+mod reel;
 mod runtime;
 mod spread;
 mod stage;
@@ -46,6 +47,7 @@ mod wants;
 pub use crate::fallback::Fallback;
 pub use crate::inspect::{InspectError, Inspection, inspect, inspect_bytes};
 pub use crate::password::{Login, Password, PasswordError};
+pub use crate::reel::{Reel, ReelPacket};
 pub use crate::runtime::{
     Ingest, IngestError, PullOptions, PushOptions, Source, SourceSpec, Timing, spawn, spawn_timed,
 };

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use funnel_uring::net::Interface;
 
 use crate::locator::{Locator, Place};
+use crate::push::Target;
 
 /// Live broadcasting over MMS for Windows Media Player, VLC, ffmpeg, mplayer and their kin.
 #[derive(Debug, Parser)]
@@ -40,6 +41,8 @@ pub enum Command {
     Record(Record),
     /// Make the lines of a configuration that let an encoder push.
     Password(Password),
+    /// Send a file in real time to a server that takes encoders.
+    Push(Push),
 }
 
 impl Default for Command {
@@ -111,6 +114,44 @@ pub struct Password {
     /// For encoders that answer to Digest, such as Windows Media Encoder; without it an Argon2 hash, which serves Basic alone.
     #[arg(long)]
     pub digest: bool,
+}
+
+/// Arguments of `funnel push`.
+#[derive(Args, Debug)]
+pub struct Push {
+    /// An ASF, WMV or WMA file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where to: http://HOST:PORT/NAME or https://…, with USER:PASSWORD@ before the host if the server asks for a login; tcp://HOST:PORT
+    #[arg(value_name = "URL")]
+    pub url: Target,
+    /// Begin again at the end, without a seam, and try again when the server is away, until a signal comes.
+    #[arg(long = "loop")]
+    pub looped: bool,
+    /// The encoder to be; without it wmhttp, or tcp for a tcp:// URL.
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub protocol: Option<PushProtocol>,
+    /// Certificates to trust for https:// instead of the system's (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Take any certificate for https://, whoever it is from.
+    #[arg(long, conflicts_with = "ca")]
+    pub insecure: bool,
+}
+
+/// Whose manner `funnel push` has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum PushProtocol {
+    /// Windows Media Encoder's protocol
+    Wmhttp,
+    /// One POST of plain ASF, like ffmpeg's asf
+    Post,
+    /// One PUT for each packet, like GStreamer's souphttpclientsink
+    Put,
+    /// One POST of $H and $D packets, like ffmpeg's asf_stream
+    Chunks,
+    /// Plain ASF without HTTP
+    Tcp,
 }
 
 /// How a multicast is received; of no meaning for other channels.

@@ -22,6 +22,7 @@ mod multicast;
 mod nsc;
 mod password;
 mod probe;
+mod push;
 mod record;
 mod recording;
 mod report;
@@ -64,5 +65,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Nsc(arguments) => nsc::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
         Command::Password(arguments) => password::run(&arguments),
+        Command::Push(arguments) => push::run(&arguments),
     }
 }
