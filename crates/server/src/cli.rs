@@ -255,6 +255,35 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The words of a line of a manual, without its comment; `None`: it does not call funnel.
+    fn words(line: &str) -> Option<Vec<String>> {
+        let line = line.split('#').next()?.trim().strip_prefix("funnel ")?;
+        let words = line.split_whitespace().map(|word| word.trim_matches('\''));
+        Some(words.map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn every_line_of_the_manuals_is_understood() {
+        const MANUALS: [&str; 4] = [
+            include_str!("../../../README.md"),
+            include_str!("../../../docs/http.md"),
+            include_str!("../../../docs/udp.md"),
+            include_str!("../../../docs/multicast.md"),
+        ];
+        let lines = MANUALS.iter().flat_map(|manual| manual.lines());
+        let calls: Vec<_> = lines
+            .filter(|line| line.starts_with("    ") || line.starts_with("funnel "))
+            .filter_map(words)
+            .collect();
+        assert!(calls.len() > 8, "{calls:?}");
+        for call in calls {
+            let words = std::iter::once("funnel".to_owned()).chain(call.iter().cloned());
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{call:?}: {error}");
+            }
+        }
+    }
+
     #[test]
     fn only_what_is_of_multicasts_stands_under_their_heading() {
         for name in ["probe", "record"] {

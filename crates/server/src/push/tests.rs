@@ -1,22 +1,34 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream as Connection};
 use std::path::Path;
+use std::sync::LazyLock;
 use std::thread::{self, JoinHandle};
 
 use clap::Parser as _;
-use funnel_asf::{Deframer, Item};
+use funnel_asf::{Deframer, Header, Item};
 
 use super::*;
 
-fn media() -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/media");
-    folder.join("tiny-audio.asf").display().to_string()
+/// A show of two seconds: the beginning of a longer one.
+fn media() -> &'static str {
+    static SHORT: LazyLock<(tempfile::TempDir, String)> = LazyLock::new(|| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/media");
+        let long = std::fs::read(folder.join("av-300k.wmv")).expect("test media");
+        let header = Header::parse(&long).expect("a sound header");
+        let size = header.bytes().len() + 60 * header.packet_bytes() as usize;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("short.wmv");
+        std::fs::write(&path, &long[..size]).expect("written");
+        let path = path.display().to_string();
+        (folder, path)
+    });
+    &SHORT.1
 }
 
 /// `funnel push` with these arguments behind the file.
 fn push(url: &str, more: &[&str]) -> Result<(), Failure> {
     let media = media();
-    let words = ["funnel", "push", &media, url].into_iter();
+    let words = ["funnel", "push", media, url].into_iter();
     let cli = cli::Cli::try_parse_from(words.chain(more.iter().copied())).expect("arguments");
     match cli.command {
         Some(cli::Command::Push(arguments)) => run(&arguments),
