@@ -145,9 +145,11 @@ impl Push {
         loop {
             match self.receiver.poll_output() {
                 Output::Idle { .. } => return said,
-                Output::Send(to, bytes) if self.connection == Some(to) => self
-                    .sender
-                    .handle_input(self.now, sender::Input::Received(&bytes)),
+                Output::Send(to, bytes) if self.connection == Some(to) => {
+                    let input = sender::Input::Received(&bytes);
+                    self.sender.handle_input(self.now, input);
+                    self.hear_sender(); // it may close before the receiver does
+                }
                 Output::Close(which) if self.connection == Some(which) => {
                     self.connection = None;
                     self.sender.handle_input(self.now, sender::Input::Closed);
