@@ -191,12 +191,14 @@ mod tests {
             ("show.nsc", file("show.nsc")),
             ("/srv/SHOW.NSC", file("/srv/SHOW.NSC")),
             ("http://studio/show.nsc#54", http("http://studio/show.nsc")),
-            ("HTTP://studio:81/x?y", http("HTTP://studio:81/x?y")),
+            ("HTTP://studio:81/X.NSC?y", http("HTTP://studio:81/X.NSC?y")),
         ] {
             assert_eq!(text.parse(), expected, "{text}");
         }
         let channel: Locator = "mms://studio/show.nsc".parse().expect("a channel");
         assert!(matches!(&channel, Locator::Channel(url) if url.path == "show.nsc"));
+        let channel: Locator = "HTTP://studio:81/x?y".parse().expect("a channel");
+        assert!(matches!(&channel, Locator::Channel(url) if url.path == "x?y"));
         let place = |text: &str| text.parse::<Place>().map(Locator::Multicast);
         assert_eq!(place("any name"), file("any name"));
         assert_eq!(place("http://studio/x"), http("http://studio/x"));
