@@ -244,6 +244,8 @@ fn a_show_of_windows_media_services_from_describe_to_its_end() {
         (funnel_wire::wmsp::Product::Server, 9)
     );
     assert_eq!(describe.fields.pragmas().client_id(), None);
+    // The server goes on by itself after another header only if both sides say so.
+    assert!(play.fields.lists("Supported", "com.microsoft.wm.predstrm"));
     let pragmas = play.fields.pragmas();
     assert_eq!(pragmas.client_id(), Some(3_077_113_431));
     assert_eq!(pragmas.number("BurstDuration"), Some(5000));
@@ -338,6 +340,24 @@ fn another_header_is_told_and_its_streams_are_asked_for() {
         [""; 0]
     );
     assert_eq!(player.packets.len(), 4);
+}
+
+#[test]
+fn a_server_that_predicts_streams_is_asked_for_none() {
+    let (header, packets) = show("tiny-audio.asf");
+    let (other, other_packets) = show("h264-aac.asf");
+    let mut player = Player::new("http://h/x", Options::default());
+    let supported = "Supported: com.microsoft.wm.sswitch, com.microsoft.wm.predstrm\r\nServer";
+    player.receive(describe_answer(&header));
+    player.receive(PLAY_HEAD.replace("Server", supported));
+    player.receive([framed_header(&header), data(1, 0, &packets[0])].concat());
+    let change = [
+        reason(PacketKind::CHANGE, HResult::S_OK),
+        framed_header(&other),
+        data(2, 0, &other_packets[0]),
+    ];
+    assert_eq!(player.receive(change.concat()), ["change", "header"]);
+    assert_eq!(player.packets.len(), 2);
 }
 
 #[test]

@@ -121,7 +121,7 @@ impl Session {
             if let Some(id) = self.client_id {
                 head = head.field("Pragma", format_args!("client-id={id}"));
             }
-            head = head.field("Pragma", GUID);
+            head = head.field("Pragma", GUID).field("Supported", SUPPORTED);
         }
         if let Some(authorization) = authorization {
             head = head.field("Authorization", authorization);
@@ -164,6 +164,8 @@ const FROM_THE_START: &str =
 const FROM_ANYWHERE: &str = "no-cache,rate=1.000,stream-time=0,stream-offset=4294967295:4294967295,packet-num=4294967295,max-duration=0";
 /// Anonymous, as that of a server.
 const GUID: &str = "xClientGUID={00000000-0000-0000-0000-000000000000}";
+/// SelectStream, and that a server need not wait for one after another header if it can tell which streams are meant (§9.2).
+const SUPPORTED: &str = "com.microsoft.wm.sswitch, com.microsoft.wm.predstrm";
 /// Bandwidth without a bound, bit/s.
 const ANY: u32 = 2_147_483_647;
 /// What a server asks for to be filled quickly, bit/s (§10).
