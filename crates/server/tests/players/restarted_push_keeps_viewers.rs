@@ -6,14 +6,18 @@ use crate::support::http::{Piece, Wmsp};
 use crate::support::media;
 use crate::support::player::{self, Vlc};
 use crate::support::server::Setup;
+use crate::support::{all_at_once, job};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 #[test]
 fn three_players_play_on() {
-    for muxer in ["asf", "asf_stream"] {
-        three_players_of(muxer);
-    }
+    let muxers = ["asf", "asf_stream"];
+    all_at_once(
+        muxers
+            .map(|muxer| job(muxer, move || three_players_of(muxer)))
+            .into(),
+    );
 }
 
 fn three_players_of(muxer: &'static str) {

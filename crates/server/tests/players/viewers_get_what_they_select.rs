@@ -106,8 +106,7 @@ fn over_http_the_order_comes_on_another_connection() {
     assert_eq!(seen, HashSet::from([1, 3]));
     assert!(viewer.gaps > 0, "numbers are those of the full log");
 
-    // More than once, so that both shards of a small machine hear one.
-    for (from, to) in [(3, 4), (4, 2), (2, 3), (3, 4)] {
+    for (from, to) in [(3, 4), (4, 2)] {
         let id = &viewer.client_id;
         let order = format!(
             "POST /rates HTTP/1.1\r\nHost: h\r\nUser-Agent: {agent}\r\nPragma: client-id={id}\r\n\
