@@ -86,6 +86,49 @@ fn over_http_a_recorded_show_has_every_frame() {
     server.stop();
 }
 
+/// Both sides say that they need no new request after another header, so the media goes on by itself.
+#[test]
+fn over_http_another_header_begins_another_file() {
+    let play = |name: &str| {
+        let file = media::file(name);
+        format!(
+            "ffmpeg -v error -re -i {} -t 2 -c copy -f asf_stream -",
+            file.display()
+        )
+    };
+    let turns = format!(
+        "while {} && {}; do :; done",
+        play("av-300k.wmv"),
+        play("h264-aac.asf")
+    );
+    let mut setup = Setup::new();
+    setup.command("mix", &["sh", "-c", &turns], "");
+    let server = setup.start();
+    let out = server.folder().join("record.asf");
+    let (url, path) = (server.http_url("mix"), out.to_string_lossy());
+    funnel(&["record", &url, "-o", &path, "-d", "6s"]).expect_success("funnel record");
+    for name in ["record.asf", "record-2.asf", "record-3.asf"] {
+        let file = server.folder().join(name);
+        let ran = player::run(
+            30,
+            &[
+                "ffprobe",
+                "-v",
+                "error",
+                "-show_entries",
+                "format=duration",
+                "-of",
+                "csv=p=0",
+                &file.to_string_lossy(),
+            ],
+        );
+        ran.expect_success(name);
+        let seconds: f32 = ran.stdout.trim().parse().expect("a duration");
+        assert!(seconds > 0.0, "{name}: {}", ran.report());
+    }
+    server.stop();
+}
+
 #[test]
 fn over_http_probe_says_the_same() {
     let mut setup = Setup::new();
