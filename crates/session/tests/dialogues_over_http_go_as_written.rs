@@ -118,7 +118,7 @@ impl Stage {
     fn new(piece_bytes: usize) -> Self {
         Self {
             piece_bytes,
-            settings: Arc::new(Settings::default()),
+            settings: settings(&Settings::default().http_identity),
             now: Instant::now(),
             connections: BTreeMap::new(),
             current: 1,
@@ -127,10 +127,7 @@ impl Stage {
     }
 
     fn set_identity(&mut self, identity: &str) {
-        self.settings = Arc::new(Settings {
-            http_identity: identity.into(),
-            ..Settings::default()
-        });
+        self.settings = settings(identity);
     }
 
     fn turn_to(&mut self, number: u64) {
@@ -245,6 +242,14 @@ impl Stage {
             );
         }
     }
+}
+
+fn settings(identity: &str) -> Arc<Settings> {
+    Arc::new(Settings {
+        product: "funnel/0.1.0".into(),
+        http_identity: identity.into(),
+        ..Settings::default()
+    })
 }
 
 fn attributed(line: String, number: u64, current: u64) -> String {

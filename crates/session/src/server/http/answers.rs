@@ -72,7 +72,7 @@ impl Session {
 
     fn describe(&mut self, now: Instant, request: &Request, client: ClientId, content: &Opened) {
         let body = self.header_packets(self.tells_metadata(request), 1, &content.header);
-        let mut tokens = self.tokens(request);
+        let mut tokens = self.tokens(request, 1);
         if self.offers_pipelining(request) {
             tokens.push_str(", pipeline-experiment=1");
         }

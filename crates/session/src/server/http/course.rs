@@ -189,7 +189,7 @@ impl Session {
             viewer.unwrap(&mut out);
             let answer = Answer {
                 client: Some(viewer.client),
-                tokens: self.tokens(request),
+                tokens: self.tokens(request, viewer.entry),
                 ..Answer::default()
             };
             self.begin_media(request, &answer, true, &mut out);

@@ -157,15 +157,15 @@ impl Session {
         self.close(HResult::S_OK);
     }
 
-    /// What a Describe or Play tells of the session and its channel, without the client id.
-    pub(super) fn tokens(&self, request: &Request) -> String {
+    /// What a Describe or Play tells of the channel and its `entry`th header.
+    pub(super) fn tokens(&self, request: &Request, entry: u32) -> String {
         let features = match request.is_at_least(9) {
             true => NEW_FEATURES,
             false => OLD_FEATURES,
         };
         let mut tokens = format!(", features=\"{features}\"");
         if self.tells_metadata(request) {
-            tokens.push_str(", playlist-gen-id=1");
+            let _ = write!(tokens, ", playlist-gen-id={entry}"); // a String takes everything
         }
         tokens
     }
@@ -208,7 +208,11 @@ impl Session {
     }
 
     fn refuse_plainly(&mut self, version: Version, status: StatusCode, is_head: bool) {
-        let text = format!("{status}\n");
+        let more = match status {
+            StatusCode::NOT_FOUND => ": no channel has this name; / lists those that there are",
+            _ => "",
+        };
+        let text = format!("{status}{more}\n");
         let mut out = Vec::new();
         let mut head = self.begin_plain_head(version, status, &mut out);
         if status == StatusCode::METHOD_NOT_ALLOWED {

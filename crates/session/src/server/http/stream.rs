@@ -125,7 +125,7 @@ impl Session {
         let (accel, granted) = acceleration(request);
         let answer = Answer {
             client: Some(client),
-            tokens: self.tokens(request) + &granted,
+            tokens: self.tokens(request, 1) + &granted,
             ..Answer::default()
         };
         let mut out = Vec::new();
