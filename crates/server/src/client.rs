@@ -108,7 +108,7 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// The server is there, but not to be trusted, or speaks no TLS.
-    #[error("{authority} is no server to talk to in private: {source}")]
+    #[error("no TLS with {authority}: {source}")]
     Handshake {
         /// Host and port as in the URL.
         authority: String,
