@@ -1,8 +1,7 @@
-//! One encoder's connection: what it says goes to the channel's task, what it is told comes from there.
+//! One connection of an encoder or to a server: what it says goes to the channel's task, what it is told comes from there.
 
 use std::{io, time::Duration};
 
-use funnel_session::push::ConnectionId;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::mpsc,
@@ -21,10 +20,10 @@ pub(crate) enum Heard {
 }
 
 /// Serves a connection until `orders` is dropped, and then ends it properly. While the channel's task is behind, nothing is read.
-pub(crate) async fn attend(
-    id: ConnectionId,
+pub(crate) async fn attend<Id: Copy>(
+    id: Id,
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    heard: mpsc::Sender<(ConnectionId, Heard)>,
+    heard: mpsc::Sender<(Id, Heard)>,
     mut orders: mpsc::UnboundedReceiver<Vec<u8>>,
 ) {
     let mut chunk = vec![0; CHUNK_BYTES];

@@ -1,180 +1,80 @@
-//! A program as source: run, read, restarted when it ends.
-//!
-//! Packets are published as they arrive. With `start = first-viewer` the program runs while somebody is interested: it begins when a
-//! header is asked for, its packets are held back to the newest clean point until the first viewer plays, and it is stopped some seconds
-//! after the last one left.
+//! A program as source: its standard output is read, and it is started again when it ends.
 
-use funnel_channel::Demand;
+use std::ops::ControlFlow;
+
 use tracing::{info, warn};
 
 use crate::{
-    backoff::Backoff,
     child::Child,
-    intake::{Intake, Patience},
-    runtime::Stop,
-    stage::Stage,
-    wants::Wants,
+    intake::Intake,
+    live::{Kind, Run},
 };
 
-/// Feeds a channel from `run` until ingest stops.
-pub(crate) async fn run(
-    run: Vec<String>,
-    patience: Patience,
-    stage: Stage,
-    wants: Wants,
-    mut stop: Stop,
-) {
-    let mut source = Source {
-        run,
-        wants,
-        intake: Intake::new(stage, patience, "the command"),
-    };
-    let mut backoff = Backoff::new();
-    let mut heard = Demand::default();
-    loop {
-        if source.wants.on_demand() {
-            tokio::select! {
-                () = source.wants.any_since(heard) => {}
-                () = stop.stopped() => return,
+/// A command line.
+#[derive(Debug)]
+pub(crate) struct Command {
+    /// Program and arguments.
+    pub(crate) run: Vec<String>,
+}
+
+/// What the log calls it.
+pub(crate) const NAME: &str = "the command";
+
+impl Kind for Command {
+    type Run<'a> = Running;
+
+    fn start(&mut self, intake: &Intake) -> Option<Running> {
+        let (channel, command) = (intake.name(), self.run.first());
+        match Child::spawn(&self.run, channel) {
+            Ok(child) => {
+                info!(channel, command, "the command is running");
+                Some(Running {
+                    child,
+                    has_closed: false,
+                })
             }
-        }
-        let wait = match source.run_once(heard, &mut stop).await {
-            Outcome::Stopped => return,
-            Outcome::Ended => {
-                let good = source.intake.good_for();
-                let now = source.wants.now();
-                if source.wants.on_demand() && now.viewers == 0 {
-                    heard = now;
-                    source.intake.rest();
-                    // Else whoever asks for a header again and again would start a command that fails each time.
-                    if !good.is_zero() {
-                        continue;
-                    }
-                } else {
-                    source.intake.away();
-                }
-                backoff.after(good)
+            Err(error) => {
+                warn!(channel, command, %error, "the command cannot be started");
+                None
             }
-            Outcome::Idle(seen) => {
-                heard = seen;
-                source.intake.rest();
-                continue;
-            }
-        };
-        info!(channel = source.intake.name(), after = ?wait, "the command will be started again");
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = stop.stopped() => return,
         }
     }
 }
 
-/// One channel's command.
-struct Source {
-    run: Vec<String>,
-    wants: Wants,
-    intake: Intake,
+/// A child whose output is read.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    has_closed: bool,
 }
 
-/// How a run of the command ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Outcome {
-    /// It ended, or had to be ended.
-    Ended,
-    /// Nobody was interested any more, after this demand.
-    Idle(Demand),
-    /// Ingest is stopping.
-    Stopped,
-}
+impl Run for Running {
+    type News = Option<Vec<u8>>;
 
-/// What a run waits for.
-enum Event {
-    Stop,
-    Idle(Demand),
-    Play,
-    Bytes(Vec<u8>),
-    Closed,
-    /// No packet for as long as a source may be silent, and then for its grace.
-    Silent,
-}
+    async fn news(&mut self) -> Option<Vec<u8>> {
+        self.child.chunk().await
+    }
 
-impl Source {
-    /// Runs the command once. A play beyond what was `heard` starts the show.
-    async fn run_once(&mut self, heard: Demand, stop: &mut Stop) -> Outcome {
-        let on_demand = self.wants.on_demand();
-        self.intake.begin_run(!on_demand);
-        let mut child = match Child::spawn(&self.run, self.intake.name()) {
-            Ok(child) => child,
-            Err(error) => {
-                warn!(channel = self.intake.name(), command = self.run.first(), %error, "the command cannot be started");
-                return Outcome::Ended;
-            }
+    fn take(&mut self, chunk: Option<Vec<u8>>, intake: &mut Intake) -> ControlFlow<()> {
+        let Some(bytes) = chunk else {
+            self.has_closed = true;
+            return ControlFlow::Break(());
         };
-        info!(
-            channel = self.intake.name(),
-            command = self.run.first(),
-            "the command is running"
-        );
-        let (mut idle, mut play) = (self.wants.clone(), self.wants.clone());
-        let idle = idle.idle();
-        tokio::pin!(idle);
-        loop {
-            let silent_at = self.intake.silent_at();
-            let event = tokio::select! {
-                biased;
-                () = stop.stopped() => Event::Stop,
-                () = play.play_since(heard), if !self.intake.is_playing() => Event::Play,
-                seen = &mut idle, if on_demand => Event::Idle(seen),
-                chunk = child.chunk() => chunk.map_or(Event::Closed, Event::Bytes),
-                () = tokio::time::sleep_until(silent_at.into()) => Event::Silent,
-            };
-            let outcome = match event {
-                Event::Play => {
-                    self.intake.play();
-                    continue;
-                }
-                Event::Bytes(bytes) => match self.intake.take(&bytes) {
-                    Ok(()) => continue,
-                    Err(fault) => {
-                        warn!(channel = self.intake.name(), %fault, "the command's output cannot be used");
-                        Outcome::Ended
-                    }
-                },
-                Event::Closed => {
-                    let status = child.finish().await;
-                    let status = status.map(|status| status.to_string());
-                    warn!(
-                        channel = self.intake.name(),
-                        status,
-                        packets = self.intake.packets(),
-                        "the command has ended"
-                    );
-                    self.intake.end_run();
-                    return Outcome::Ended;
-                }
-                Event::Silent if !self.intake.is_silent() => {
-                    self.intake.fall_silent();
-                    continue;
-                }
-                Event::Silent => {
-                    warn!(
-                        channel = self.intake.name(),
-                        "the command goes on delivering no packets and is ended"
-                    );
-                    Outcome::Ended
-                }
-                Event::Stop => Outcome::Stopped,
-                Event::Idle(seen) => {
-                    info!(
-                        channel = self.intake.name(),
-                        "nobody is watching: the command is stopped"
-                    );
-                    Outcome::Idle(seen)
-                }
-            };
-            child.stop().await;
-            self.intake.end_run();
-            return outcome;
+        if let Err(fault) = intake.take(&bytes) {
+            warn!(channel = intake.name(), %fault, "the command's output cannot be used");
+            return ControlFlow::Break(());
         }
+        ControlFlow::Continue(())
+    }
+
+    async fn stop(self, intake: &Intake) {
+        if !self.has_closed {
+            self.child.stop().await;
+            return;
+        }
+        let status = self.child.finish().await;
+        let status = status.map(|status| status.to_string());
+        let (channel, packets) = (intake.name(), intake.packets());
+        warn!(channel, status, packets, "the command has ended");
     }
 }

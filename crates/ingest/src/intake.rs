@@ -36,6 +36,8 @@ pub(crate) struct Intake {
     playing: bool,
     deframer: Deframer,
     run: Run,
+    /// The epoch on air was begun by this source.
+    has_epoch: bool,
     /// When the last good packet came, or the run began.
     heard_at: Instant,
     /// That is too long ago.
@@ -88,6 +90,7 @@ impl Intake {
             playing: false,
             deframer: Deframer::new(),
             run: Run::default(),
+            has_epoch: false,
             heard_at: Instant::now(),
             is_silent: false,
             packets: 0,
@@ -98,6 +101,11 @@ impl Intake {
     /// The channel's name.
     pub(crate) fn name(&self) -> &str {
         self.stage.channel().name()
+    }
+
+    /// What the log calls the source.
+    pub(crate) fn source(&self) -> &'static str {
+        self.source
     }
 
     /// A run begins; `playing` unless its packets wait for the first viewer ([`Intake::play`]).
@@ -126,6 +134,12 @@ impl Intake {
         (self.run.has_begun, self.run.scout) = (false, None);
     }
 
+    /// The run goes on with what the last one sent, times and numbers too: nothing begins, unless something else was on air meanwhile.
+    pub(crate) fn header_again(&mut self, header: Header) {
+        self.header(header);
+        self.run.has_begun = self.has_epoch && !self.stage.is_taken();
+    }
+
     /// Takes a packet of full size as the source gave it.
     pub(crate) fn packet(&mut self, raw: &[u8]) -> Result<(), Fault> {
         let now = Instant::now();
@@ -151,7 +165,11 @@ impl Intake {
         self.run.damaged_in_a_row = 0;
         self.packets += 1;
         self.heard_at = now;
-        self.run.good_since.get_or_insert(now);
+        let is_first = self
+            .run
+            .good_since
+            .replace(self.run.good_since.unwrap_or(now))
+            .is_none();
         match packet {
             Some(packet) if self.playing && self.run.trims => {
                 self.run.trims = !packet.publish_for_joiners(now);
@@ -161,7 +179,8 @@ impl Intake {
             None => {}
         }
         drop(feed);
-        if std::mem::take(&mut self.is_silent) && self.playing {
+        let returns = std::mem::take(&mut self.is_silent) || is_first;
+        if returns && self.playing {
             self.stage.back();
         }
         if let Some(warning) = warning {
@@ -184,6 +203,7 @@ impl Intake {
         if !self.stage.feed().has_begun() {
             return self.stage.clear();
         }
+        self.has_epoch = false;
         let renewed = self.stage.feed().renew();
         match renewed {
             Ok(()) => self.stage.ready(),
@@ -216,6 +236,7 @@ impl Intake {
     /// The show is over for good: viewers are told so, and the next run is another show.
     pub(crate) fn finish(&mut self) {
         if self.stage.feed().has_begun() {
+            self.has_epoch = false;
             self.stage.feed().close();
             self.stage.ended();
         }
@@ -322,6 +343,7 @@ impl Intake {
         let gives_way = self.stage.is_taken();
         self.run.trims = gives_way && self.playing;
         (self.run.has_begun, self.run.scout) = (true, None);
+        self.has_epoch = true;
         let (channel, source) = (self.name(), self.source);
         match begun {
             Begun::New => {

@@ -15,15 +15,19 @@ use tokio::sync::{mpsc, watch};
 use tracing::error;
 
 use crate::{
-    Visitor, command,
+    Visitor,
+    command::{self, Command},
     door::{self, Routes},
     fallback::Fallback,
     feed::Feed,
     file,
-    intake::Patience,
+    intake::{Intake, Patience},
+    live,
     media::Origin,
     password::Login,
-    probe, push,
+    probe,
+    pull::{self, Pull},
+    push,
     stage::Stage,
     wants::Wants,
 };
@@ -295,17 +299,21 @@ async fn run_source(spec: SourceSpec, timing: Timing, entrance: push::Entrance, 
     };
     match spec.source.clone() {
         Source::Command { run } => {
-            command::run(run, patience, Stage::new(&spec), wants, stop).await
+            let intake = Intake::new(Stage::new(&spec), patience, command::NAME);
+            live::run(Command { run }, intake, wants, stop).await
         }
         Source::Push(options) => {
             push::run(options, patience, Stage::new(&spec), entrance, stop).await
         }
         Source::Pull(options) => {
-            error!(
-                channel = spec.channel.name(),
-                url = options.url,
-                "nothing is pulled yet"
-            );
+            let intake = Intake::new(Stage::new(&spec), patience, pull::NAME);
+            match Pull::new(&options) {
+                Ok(pull) => live::run(pull, intake, wants, stop).await,
+                Err(fault) => {
+                    let (channel, url) = (spec.channel.name(), &options.url);
+                    error!(channel, url, %fault, "this cannot be pulled; the channel is off until restart");
+                }
+            }
         }
         Source::File {
             path,
