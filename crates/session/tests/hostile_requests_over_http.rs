@@ -238,6 +238,20 @@ fn floods_end_the_connection() {
         web.try_input(Input::Received(one.repeat(1000).as_bytes()))
             .is_err()
     );
+    // So do requests that need a channel, of which each is served inside of the one before it.
+    let one_more =
+        "GET /live HTTP/1.1\r\nUser-Agent: NSPlayer/9.0\r\nConnection: Keep-Alive\r\n\r\n";
+    let mut web = Web::new();
+    assert!(
+        web.try_input(Input::Received(one_more.repeat(10).as_bytes()))
+            .is_ok()
+    );
+    assert_eq!(web.events.len(), 10);
+    assert!(
+        web.try_input(Input::Received(one_more.repeat(1000).as_bytes()))
+            .is_err()
+    );
+    assert!(web.events.len() < 40);
     // While a channel is looked up, requests wait, but not any number.
     let mut web = Web::new();
     web.channel = None;

@@ -36,6 +36,8 @@ pub(in crate::server) struct Session {
     unread: Vec<u8>,
     /// No look at it is worth while before it has so many bytes.
     needed: usize,
+    /// Requests served since bytes came last.
+    in_a_row: usize,
     /// Until when a whole request must be there.
     pub(super) until: Instant,
     /// The name of this connection for the owner.
@@ -98,6 +100,7 @@ impl Session {
             state: State::Reading { again: false },
             unread: Vec::new(),
             needed: 0,
+            in_a_row: 0,
             until,
             connection: nonce as u32, // as over MMS
             random: SplitMix(nonce),
@@ -113,7 +116,8 @@ impl Session {
         input: Input<'_>,
     ) -> Result<(), SessionError> {
         match input {
-            Input::Received(bytes) => return self.on_received(now, bytes),
+            Input::Received(bytes) if !self.may_be_request(now, bytes) => return Ok(()),
+            Input::Received(_) => {}
             Input::Opened(answer) => self.on_opened(now, answer),
             Input::Redirected(redirect) => self.on_redirected(&redirect),
             Input::Order(order) => self.on_order(now, order),
@@ -127,6 +131,12 @@ impl Session {
             Input::Timeout => self.on_timeout(now),
         }
         self.read(now);
+        if self.in_a_row > REQUESTS_MAX || self.unread.len() > UNREAD_BYTES_MAX {
+            return Err(SessionError::Flood {
+                state: self.state_name(),
+                requests: self.in_a_row,
+            });
+        }
         Ok(())
     }
 
@@ -179,30 +189,22 @@ impl Session {
         self.state = State::Closed;
     }
 
-    fn on_received(&mut self, now: Instant, bytes: &[u8]) -> Result<(), SessionError> {
+    /// Takes bytes. Whether a request may have become whole.
+    fn may_be_request(&mut self, now: Instant, bytes: &[u8]) -> bool {
         let is_deaf = match &self.state {
             State::Closed => true,
             State::Streaming(stream) => stream.is_deaf(),
             State::Reading { .. } | State::Opening(_) => false,
         };
-        if is_deaf || bytes.is_empty() {
-            return Ok(());
+        if is_deaf {
+            return false;
         }
+        self.in_a_row = 0;
         if self.unread.is_empty() && !matches!(self.state, State::Reading { again: false }) {
             self.until = now + self.settings.handshake;
         }
         self.unread.extend_from_slice(bytes);
-        let may_end_head = bytes.contains(&b'\n') || self.unread.len() > HEAD_BYTES_MAX;
-        if may_end_head || self.needed > 0 {
-            self.read(now);
-        }
-        if self.unread.len() > UNREAD_BYTES_MAX || self.outbox.len() > OUTPUTS_MAX {
-            return Err(SessionError::Flood {
-                state: self.state_name(),
-                requests: self.outbox.len(),
-            });
-        }
-        Ok(())
+        bytes.contains(&b'\n') || self.unread.len() > HEAD_BYTES_MAX || self.needed > 0
     }
 
     /// Serves every request that is there.
@@ -213,7 +215,8 @@ impl Session {
                 State::Streaming(stream) => !stream.is_deaf(),
                 State::Opening(_) | State::Closed => false,
             };
-            if !reads || self.unread.len() < self.needed.max(1) {
+            let is_worth = self.unread.len() >= self.needed.max(1);
+            if !reads || !is_worth || self.in_a_row > REQUESTS_MAX {
                 break;
             }
             self.needed = 0;
@@ -271,6 +274,7 @@ impl Session {
             }
             return false;
         }
+        self.in_a_row += 1;
         let mut unread = std::mem::take(&mut self.unread);
         let rest = unread.split_off(size);
         self.unread = rest;
@@ -349,5 +353,6 @@ impl Session {
 
 /// Unread bytes of which nothing more is taken: a whole request, and the beginning of the next.
 const UNREAD_BYTES_MAX: usize = 2 * HEAD_BYTES_MAX + BODY_BYTES_MAX;
-/// Outputs queued by one input; players send one request at a time, or a few in a pipeline.
-const OUTPUTS_MAX: usize = 64;
+/// Requests that may have come at once; players send one, or a few in a pipeline. Each that needs its channel is served while
+/// the one before it is.
+const REQUESTS_MAX: usize = 16;
