@@ -79,6 +79,11 @@ fn is_name(host: &str) -> bool {
 }
 
 impl Links {
+    /// Whether the visitor came over HTTPS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.way == Way::Secure
+    }
+
     /// For players that find the way themselves.
     pub(super) fn mms(&self, name: &str) -> String {
         links::url("mms", &self.host, self.mms, name)

@@ -1,8 +1,8 @@
 //! Playlists: `NAME.asx` (and `.wax`, `.wvx`) in both notations, `NAME.m3u`, and `NAME.nsc`, the announcement of a multicast.
 //!
 //! A player opens the first entry it can (`docs/protocol/rollover.md` §7), so the order is: multicast, which costs the server nothing
-//! more; `mms://`, behind which old players find the best way; `http://`, which everybody can. An M3U has one entry, since
-//! players play all they find in one.
+//! more; `mms://`, behind which old players find the best way; `http://`, which everybody can; before all of them `https://` for
+//! who came so. An M3U has one entry, since players play all they find in one.
 
 use http::request::Parts;
 use http::{Response, StatusCode};
@@ -70,9 +70,13 @@ pub(super) fn ways(links: &Links, show: &Show) -> Vec<(By, String)> {
         (By::Http, links.http(name)),
         (By::Https, links.https(name)),
     ];
-    all.into_iter()
-        .filter_map(|(by, url)| Some((by, url?)))
-        .collect()
+    let known = all.into_iter().filter_map(|(by, url)| Some((by, url?)));
+    let mut ways: Vec<_> = known.collect();
+    if links.is_secure() {
+        // Who came in private goes on in private.
+        ways.sort_by_key(|(by, _)| *by != By::Https);
+    }
+    ways
 }
 
 /// `None`: there is no such list of this channel.

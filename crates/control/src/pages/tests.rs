@@ -97,6 +97,18 @@ fn the_metafile_names_every_way_best_first() {
 }
 
 #[test]
+fn who_came_over_https_is_sent_there_first() {
+    let entries = [("demo".to_owned(), demo())];
+    let channels = Directory::new(entries).expect("one name");
+    let request = get("/demo.asx", &[(HOST, "h")]);
+    let look = |_: &str, show: &Show| show.clone();
+    let asx = answer(&site(), &channels, look, &request, Way::Secure).into_body();
+    let first = asx.lines().find(|line| line.starts_with("<REF"));
+    let expected = "<REF href=\"https://h/demo?MSWMExt=.asf\"/>";
+    assert_eq!(first, Some(expected), "{asx}");
+}
+
+#[test]
 fn old_players_get_the_old_notation() {
     let expected = "[Reference]\r\n\
                     Ref1=http://studio:8080/demo?MSWMExt=.asf\r\n\
