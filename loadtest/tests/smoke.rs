@@ -9,6 +9,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use tester::{Run, funnel_load};
@@ -109,10 +110,11 @@ fn server_binary() -> PathBuf {
     binary
 }
 
-/// Below the range the kernel hands out, so that no outgoing connection takes it meanwhile.
+/// Below the range the kernel hands out, so that no outgoing connection takes it meanwhile; another one each time.
 fn free_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
     let first = 12_000 + (std::process::id() % 7_000) as u16;
-    (first..20_000)
+    (first + TAKEN.fetch_add(50, Ordering::Relaxed)..20_000)
         .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
         .expect("one of so many ports is free")
 }
