@@ -119,9 +119,9 @@ fn chunk_size(line: &[u8]) -> Result<Option<(usize, u64)>, Fault> {
         return Err(Fault::Chunk);
     }
     match httparse::parse_chunk_size(line) {
-        Ok(httparse::Status::Complete(size)) => Ok(Some(size)),
+        Ok(httparse::Status::Complete(size)) if size.0 <= CHUNK_LINE_BYTES_MAX => Ok(Some(size)),
         Ok(httparse::Status::Partial) if line.len() <= CHUNK_LINE_BYTES_MAX => Ok(None),
-        Ok(httparse::Status::Partial) | Err(_) => Err(Fault::Chunk),
+        Ok(_) | Err(_) => Err(Fault::Chunk),
     }
 }
 
@@ -189,11 +189,12 @@ mod tests {
                 bytes.escape_ascii()
             );
         }
-        let endless_line = [&b"4;"[..], &[b'x'; 2000]].concat();
-        assert_eq!(
-            read(BodyLength::Chunked, &endless_line, 100),
-            Err(Fault::Chunk)
-        );
+        // Found by the fuzz target `wmsp_request`: in one piece it was taken.
+        let long_line = [&b"4;"[..], &[b'x'; 2000], b"\r\nWiki\r\n0\r\n\r\n"].concat();
+        for step in [100, long_line.len()] {
+            let content = read(BodyLength::Chunked, &long_line, step);
+            assert_eq!(content, Err(Fault::Chunk), "in steps of {step}");
+        }
         let endless_trailer = [&b"0\r\n"[..], &b"a: b\r\n".repeat(1000)].concat();
         assert_eq!(
             read(BodyLength::Chunked, &endless_trailer, 100),
