@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use funnel_asf::{Header, Layout};
+use tracing::info;
 
 use crate::intake::{Fault, Intake};
 
@@ -95,6 +96,7 @@ impl Splice {
                 }
                 Place::Next => {
                     if let Some(Waiting { header, .. }) = self.waiting.take() {
+                        info!(channel = intake.name(), "the origin goes on where it was");
                         intake.header_again(header);
                     }
                 }
