@@ -178,7 +178,10 @@ impl Encoder {
             };
             if !tries_again || self.interrupt.came() {
                 self.progress.finish_and_clear();
-                return Err(Failure::Fault(format!("{trouble} ({})", self.summary())));
+                return Err(Failure::Fault(match self.sent.packets {
+                    0 => trouble,
+                    _ => format!("{trouble} ({})", self.summary()),
+                }));
             }
             if self.sent.packets > before {
                 backoff = BACKOFF_MIN;
