@@ -260,7 +260,10 @@ impl Session {
             Err(status) => {
                 match &mut self.state {
                     State::Streaming(stream) => stream.turn_deaf(),
-                    _ => self.refuse(&request, status),
+                    _ => {
+                        self.end_test();
+                        self.refuse(&request, status);
+                    }
                 }
                 self.unread = Vec::new();
                 return true;
