@@ -5,7 +5,7 @@ use std::time::Duration;
 use funnel_channel::Start;
 use funnel_engine::Tuning;
 use funnel_session::client::Manner;
-use funnel_sim::{Cue, Plan, Reel, Schedule, World, WorldConfig, verdict};
+use funnel_sim::{Cue, Plan, Reel, Schedule, Speech, World, WorldConfig, verdict};
 use funnel_wire::mms::Acceleration;
 
 const JOINS_AT: Duration = Duration::from_secs(20);
@@ -16,6 +16,14 @@ fn taken(acceleration: Acceleration) -> (World, Vec<u64>) {
 }
 
 fn taken_of(file: &'static str, acceleration: Acceleration) -> (World, Vec<u64>) {
+    taken_by(
+        file,
+        acceleration,
+        Plan::plain(0, "fast", Manner::WINDOWS_MEDIA_9),
+    )
+}
+
+fn taken_by(file: &'static str, acceleration: Acceleration, plan: Plan) -> (World, Vec<u64>) {
     let reel = Reel::load(file, "fast", 1);
     let schedule = Schedule::plain(
         "fast",
@@ -25,7 +33,7 @@ fn taken_of(file: &'static str, acceleration: Acceleration) -> (World, Vec<u64>)
     let plan = Plan {
         joins_at: JOINS_AT,
         acceleration,
-        ..Plan::plain(0, "fast", Manner::WINDOWS_MEDIA_9)
+        ..plan
     };
     let mut world = World::new(WorldConfig::plain(
         vec![(schedule, Tuning::default())],
@@ -53,12 +61,24 @@ fn without_a_wish_it_comes_at_once() {
 
 #[test]
 fn a_wish_bounds_the_rate_to_the_packet() {
+    bounds_the_rate(Plan::plain(0, "fast", Manner::WINDOWS_MEDIA_9));
+}
+
+#[test]
+fn so_it_does_over_http() {
+    for speech in [Speech::Wmsp, Speech::Wmsp9, Speech::Chunked] {
+        bounds_the_rate(Plan::over_http(0, "fast", speech));
+    }
+}
+
+fn bounds_the_rate(plan: Plan) {
     let wish = 1_000_000;
-    let (world, samples) = taken(Acceleration {
+    let acceleration = Acceleration {
         bandwidth: Some(wish),
         duration_ms: Some(5000),
         link: None,
-    });
+    };
+    let (world, samples) = taken_by("av-300k.wmv", acceleration, plan);
     assert_eq!(verdict_so_far(&world), Vec::<String>::new());
     let handshake = 8 << 10;
     let train = u64::from(wish) / 8 / 5 + 2 * 1444;
