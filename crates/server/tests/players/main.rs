@@ -3,6 +3,7 @@
 
 mod announcements_are_checked;
 mod both_protocols_on_every_port;
+mod browsers_get_pages;
 mod channels_behave_as_configured;
 mod damaged_conversations;
 mod damaged_files_are_refused;
