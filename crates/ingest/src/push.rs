@@ -91,7 +91,7 @@ struct Desk {
     intake: Intake,
     login: Option<Login>,
     /// Words for those who are connected; dropping them ends a connection.
-    orders: HashMap<ConnectionId, mpsc::UnboundedSender<Vec<u8>>>,
+    orders: HashMap<ConnectionId, (mpsc::UnboundedSender<Vec<u8>>, Way)>,
     tasks: JoinSet<()>,
     heard: mpsc::Sender<(ConnectionId, Heard)>,
     checked: mpsc::UnboundedSender<(ConnectionId, bool)>,
@@ -175,14 +175,15 @@ impl Desk {
         peer: SocketAddr,
         way: Way,
     ) {
-        if self.orders.len() >= CONNECTIONS_MAX {
+        let alike = self.orders.values().filter(|(_, known)| *known == way);
+        if alike.count() >= CONNECTIONS_MAX {
             warn!(channel = self.intake.name(), %peer, "too many encoders are connected; one is let go");
             return;
         }
         let connection = ConnectionId(self.next_id);
         self.next_id += 1;
         let (orders, taking) = mpsc::unbounded_channel();
-        self.orders.insert(connection, orders);
+        self.orders.insert(connection, (orders, way));
         let task = attend(connection, stream, self.heard.clone(), taking);
         self.tasks.spawn_local(task);
         self.tell(Input::Connected {
@@ -198,7 +199,7 @@ impl Desk {
         loop {
             match self.receiver.poll_output() {
                 Output::Send(id, bytes) => {
-                    if let Some(orders) = self.orders.get(&id) {
+                    if let Some((orders, _)) = self.orders.get(&id) {
                         // One whose task has ended is on its way out.
                         let _ = orders.send(bytes);
                     }
@@ -327,7 +328,7 @@ fn far_off() -> Instant {
     Instant::now() + Duration::from_secs(3600)
 }
 
-/// Connections of one channel: encoders, those that try, and those that are being refused.
+/// Connections of one channel, each way: encoders, those that try, and those that are being refused.
 const CONNECTIONS_MAX: usize = 32;
 /// Chunks read ahead of the channel's task, over all its connections.
 const HEARD_MAX: usize = 4;

@@ -319,6 +319,16 @@ fn logins_by_digest() {
     let bad = digest(&desk, "wrong", 1);
     assert_eq!(desk.say(id, ffmpeg(&bad)), "3:401 3:close");
     assert!(!desk.field("WWW-Authenticate").contains("stale=true"));
+    let id = desk.connect(1);
+    assert_eq!(
+        desk.say(id, ffmpeg("Expect: 100-continue\r\n")),
+        "4:401 4:close"
+    );
+    let told = ["It sends without a login.", "The login is wrong."];
+    assert_eq!(
+        desk.refusals, told,
+        "who only asks is not worth a line in the log"
+    );
     // Basic is good, too.
     let id = desk.connect(1);
     let words = desk.say(
@@ -405,7 +415,11 @@ fn a_login_on_a_small_request_keeps_the_connection() {
     let (header, packets) = asf();
     desk.say(id, packet(b'H', &header));
     desk.close(id);
-    let id = desk.connect(9);
+    // Nor from elsewhere, by somebody who has listened in.
+    let stranger = desk.connect(9);
+    let words = desk.say(stranger, start(Some(PUSH_ID.into())));
+    assert_eq!(words, format!("{stranger}:401 {stranger}:close"));
+    let id = desk.connect(1);
     assert_eq!(desk.say(id, start(Some(PUSH_ID.into()))), "");
     assert_eq!(desk.say(id, packet(b'D', &packets[0])), "media");
     // GStreamer sends the first body twice.

@@ -90,11 +90,17 @@ impl Receiver {
         if !is_small || head.expects_continue() {
             connection.manner = connection.manner.closing();
         }
-        if head.fields.get("Authorization").is_some() && !challenge.is_stale {
+        // Everybody asks once without a login; who sends on regardless will not hear the answer.
+        let reason = match head.fields.get("Authorization") {
+            Some(_) if !challenge.is_stale => Some("The login is wrong."),
+            None if !is_small && !head.expects_continue() => Some("It sends without a login."),
+            _ => None,
+        };
+        if let Some(reason) = reason {
             self.out.push_back(Output::Refused {
                 peer: connection.peer,
                 status: StatusCode::UNAUTHORIZED,
-                reason: "The login is wrong.",
+                reason,
             });
         }
         let fields = self.guard.fields(now, challenge);
@@ -242,8 +248,13 @@ impl Receiver {
     }
 
     /// The session that a start belongs to: by its push-id, else by its connection, else, if everybody may push, by its address (§20.4).
+    /// Where not everybody may, a push-id that was overheard is of no use from another address.
     fn session_of(&self, head: &RequestHead, connection: &Connection) -> Option<&Session> {
-        let find = |push_id: &str| self.sessions.iter().find(|known| known.push_id == push_id);
+        let is_trusted = |known: &Session| self.guard.is_open() || known.peer == connection.peer;
+        let find = |push_id: &str| {
+            let mut sessions = self.sessions.iter();
+            sessions.find(|known| known.push_id == push_id && is_trusted(known))
+        };
         let cookie = push_id(head);
         let said = cookie.as_deref().and_then(find);
         let here = || connection.session.as_deref().and_then(find);

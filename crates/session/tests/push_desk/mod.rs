@@ -24,6 +24,8 @@ pub struct Desk {
     pub wake_at: Option<Instant>,
     /// All answers, whole, with who got them.
     pub answers: Vec<(u64, String)>,
+    /// Why encoders were turned away.
+    pub refusals: Vec<&'static str>,
     /// All media of the current run.
     pub media: Vec<u8>,
     next: u64,
@@ -47,6 +49,7 @@ impl Desk {
             now,
             wake_at: None,
             answers: Vec::new(),
+            refusals: Vec::new(),
             media: Vec::new(),
             next: 0,
         }
@@ -124,7 +127,10 @@ impl Desk {
                 Output::Paused => "paused".into(),
                 Output::Ended(End::Away) => "away".into(),
                 Output::Ended(End::Over) => "over".into(),
-                Output::Refused { .. } => continue,
+                Output::Refused { reason, .. } => {
+                    self.refusals.push(reason);
+                    continue;
+                }
                 Output::Idle { wake_at } => {
                     self.wake_at = wake_at;
                     assert!(
