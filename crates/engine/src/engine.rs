@@ -184,9 +184,8 @@ impl Engine {
     /// The player closed its side (`result` 0) or its socket failed (`-errno`).
     pub fn hung_up(&mut self, key: Key, result: i32) {
         let Some(index) = self.find(key) else { return };
-        let closing = self.viewers[index as usize].closing.as_ref();
-        if result == 0 && matches!(closing, Some((Exit::HandOver(_), _))) {
-            return; // whoever goes on with it finds the end of its words again
+        if result == 0 && self.viewers[index as usize].closing.is_some() {
+            return; // it hears its last answers first; a desk that goes on with it finds the end of its words again
         }
         let reason = match result {
             0 => Reason::PeerClosed,

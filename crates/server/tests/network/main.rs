@@ -8,6 +8,7 @@ mod lab;
 mod losses_are_repaired_or_told;
 mod multicast_reaches_every_receiver;
 mod recorder;
+mod relays_in_a_chain;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the tests on loopback use the rest")]
 mod support;

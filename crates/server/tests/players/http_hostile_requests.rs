@@ -11,7 +11,7 @@ use crate::support::server::{Server, Setup};
 use crate::support::viewer::Viewer;
 use crate::support::{all_at_once, job, wait_until};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -218,19 +218,26 @@ fn nothing_is_smuggled_behind_a_request() {
         "POST /live HTTP/1.1\r\nHost: h\r\nUser-Agent: Lavf/59\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n",
         "GET /show HTTP/1.1\r\nHost: h\r\nUser-Agent: curl/7\r\nContent-Length: 5\r\nContent-Length: 0\r\n\r\n",
     ] {
-        let mut peer = Peer::connect(address);
-        peer.send([first, second].concat().as_bytes());
-        let head = peer.head();
-        assert!((400..600).contains(&head.status), "{first}: {head:?}");
-        assert_ne!(head.status, 404, "{first}");
-        // After a framing error nothing behind it is believed.
-        let mut rest = Vec::new();
-        let ended = peer.rest(&mut rest);
-        let text = String::from_utf8_lossy(&rest);
-        assert!(
-            !text.contains("HTTP/1."),
-            "{first}: {ended:?}, a second answer:\n{text}"
-        );
+        for says_more in [true, false] {
+            let mut peer = Peer::connect(address);
+            peer.send([first, second].concat().as_bytes());
+            if !says_more {
+                let said_all = peer.stream().shutdown(Shutdown::Write);
+                said_all.expect("still connected");
+            }
+            let head = peer.head();
+            assert!((400..600).contains(&head.status), "{first}: {head:?}");
+            assert_ne!(head.status, 404, "{first}");
+            // After a framing error nothing behind it is believed.
+            let mut rest = Vec::new();
+            let ended = peer.rest(&mut rest);
+            let text = String::from_utf8_lossy(&rest);
+            let second = "a second answer";
+            assert!(
+                !text.contains("HTTP/1."),
+                "{first}: {ended:?}, {second}:\n{text}"
+            );
+        }
     }
     server.stop();
 }

@@ -36,5 +36,6 @@ mod support;
 mod tshark_reads_every_command;
 mod viewers_get_what_they_select;
 mod vlc_and_libmms_receive_the_normalised_bytes;
+mod vlc_is_pulled;
 mod vlc_reads_our_announcements;
 mod wrong_configuration;

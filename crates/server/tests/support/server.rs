@@ -2,7 +2,7 @@
 
 use super::{tools, wait_until};
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -195,6 +195,12 @@ impl Server {
     pub fn restart(&mut self) {
         self.child.kill().expect("the server runs");
         self.child.wait().expect("the server's end");
+        // The kernel closes what a ring had a little later than the process.
+        for address in [self.address, self.http_address()] {
+            wait_until("the port is free again", Duration::from_secs(5), || {
+                TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+            });
+        }
         self.child = spawn(&self.config, &self.log);
         self.wait_for_answer();
     }
