@@ -25,7 +25,7 @@ fn small_log() -> (Publisher, Arc<Log>) {
         packets_log2: 0,
         segments_max: 2,
     };
-    Publisher::new(&config, geometry)
+    Publisher::new(&config, geometry, Instant::now())
 }
 
 /// Publishes packets that carry their number, one attempt each.
