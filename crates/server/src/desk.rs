@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use funnel_asf::Header;
 use funnel_channel::{Air, Channel, Start};
+use funnel_control::config::{ChannelConfig, Config, SourceConfig};
 use funnel_control::directory::Directory;
 use funnel_control::pages::{self, Elsewhere, Multicast, Show, Site, State, Way};
 use funnel_ingest::{Stream, Visitor};
@@ -29,7 +30,9 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::announce::Board;
+use crate::failure::Failure;
 use crate::probe::StreamReport;
+use crate::sources;
 
 /// A channel as the desk knows it.
 pub struct Exhibit {
@@ -41,6 +44,24 @@ pub struct Exhibit {
     pub is_multicast: bool,
     /// It is on another server.
     pub elsewhere: Option<Arc<Redirect>>,
+}
+
+/// The channels as the pages show them.
+///
+/// # Errors
+/// Two channels of one name; a loaded configuration has none.
+pub fn exhibits(config: &Config, channels: &[Arc<Channel>]) -> Result<Directory<Exhibit>, Failure> {
+    let entry = |(channel, shared): (&ChannelConfig, &Arc<Channel>)| {
+        let exhibit = Exhibit {
+            channel: Arc::clone(shared),
+            is_load_test: matches!(channel.source, SourceConfig::Probe { .. }),
+            is_multicast: channel.multicast.is_some(),
+            elsewhere: sources::redirect(channel),
+        };
+        (channel.name.clone(), exhibit)
+    };
+    let configured = config.channels.iter();
+    Directory::new(configured.zip(channels).map(entry)).map_err(Failure::fault)
 }
 
 /// Opens the desk; it closes with the last sender.

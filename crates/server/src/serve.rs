@@ -19,14 +19,13 @@ use funnel_control::startup::{self, AnnouncementFacts, ChannelFacts, Facts, Purp
 use funnel_engine::{Admission, AdmissionLimits, Found, UdpLimits};
 use funnel_ingest::Ingest;
 use funnel_session::LOAD_TEST_TOKEN;
-use funnel_session::server::Redirect;
 use funnel_uring::Caps;
 use funnel_uring::net::ListenOptions;
 use tracing::{error, info, warn};
 
 use crate::announce::{self, Board};
 use crate::console::{say, start_log};
-use crate::desk::{self, Exhibit};
+use crate::desk;
 use crate::failure::Failure;
 use crate::limits;
 use crate::listen::{self, Addresses, Listeners};
@@ -118,7 +117,7 @@ fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> 
     let groups =
         multicast::deal(settings, &channels, &host, port, &board).map_err(Failure::Fault)?;
     let site = site(settings, &host, &listeners.addresses);
-    let exhibits = exhibits(settings, &channels)?;
+    let exhibits = desk::exhibits(config, &channels)?;
     let pages = desk::start(site, exhibits, board).map_err(Failure::fault)?;
     let ingest = funnel_ingest::spawn(specs).map_err(Failure::fault)?;
     let desks = Desks {
@@ -149,7 +148,7 @@ fn start(settings: &Settings, listeners: Listeners) -> Result<Running, Failure> 
     })
 }
 
-/// What the pages say of the server. `mms` is a port.
+/// What the pages say of the server.
 fn site(settings: &Settings, host: &str, addresses: &Addresses) -> Site {
     let port = |addresses: &[SocketAddr]| addresses.first().map(SocketAddr::port);
     Site {
@@ -160,30 +159,6 @@ fn site(settings: &Settings, host: &str, addresses: &Addresses) -> Site {
         http: port(&addresses.http),
         https: port(&addresses.https),
     }
-}
-
-/// Where a channel is instead, if it is elsewhere.
-fn redirect(channel: &ChannelConfig) -> Option<Arc<Redirect>> {
-    let SourceConfig::Elsewhere { url } = &channel.source else {
-        return None;
-    };
-    let (mms, http) = links::both_families(url);
-    Some(Arc::new(Redirect { mms, http }))
-}
-
-/// The channels as the pages show them.
-fn exhibits(settings: &Settings, channels: &[Arc<Channel>]) -> Result<Directory<Exhibit>, Failure> {
-    let entry = |(channel, shared): (&ChannelConfig, &Arc<Channel>)| {
-        let exhibit = Exhibit {
-            channel: Arc::clone(shared),
-            is_load_test: matches!(channel.source, SourceConfig::Probe { .. }),
-            is_multicast: channel.multicast.is_some(),
-            elsewhere: redirect(channel),
-        };
-        (channel.name.clone(), exhibit)
-    };
-    let configured = settings.config.channels.iter();
-    Directory::new(configured.zip(channels).map(entry)).map_err(Failure::fault)
 }
 
 fn services(
@@ -201,7 +176,8 @@ fn services(
             channel: Arc::clone(shared),
             tuning: tuning_of(channel),
         };
-        let found = redirect(channel).map_or_else(|| Found::Channel(here()), Found::Elsewhere);
+        let found =
+            sources::redirect(channel).map_or_else(|| Found::Channel(here()), Found::Elsewhere);
         (channel.name.clone(), found)
     };
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());

@@ -8,7 +8,9 @@ use std::time::Duration;
 use funnel_asf::Probe;
 use funnel_channel::{Channel, ChannelOptions};
 use funnel_control::config::{self, ChannelConfig, Config, PushConfig, SourceConfig, Start};
+use funnel_control::links;
 use funnel_ingest::{Fallback, Login, PullOptions, PushOptions, Source, SourceSpec};
+use funnel_session::server::Redirect;
 
 use crate::failure::Failure;
 use crate::settings::DEMO;
@@ -139,6 +141,15 @@ fn random_id() -> [u8; 16] {
     let draw = || RandomState::new().build_hasher().finish();
     let both = u128::from(draw()) << 64 | u128::from(draw());
     both.to_le_bytes()
+}
+
+/// Where a channel is instead, if it is elsewhere.
+pub fn redirect(channel: &ChannelConfig) -> Option<Arc<Redirect>> {
+    let SourceConfig::Elsewhere { url } = &channel.source else {
+        return None;
+    };
+    let (mms, http) = links::both_families(url);
+    Some(Arc::new(Redirect { mms, http }))
 }
 
 #[cfg(test)]

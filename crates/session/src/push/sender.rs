@@ -12,17 +12,18 @@
 //! shell makes it when told to. Packets that come while the server has the word wait here. Leaves to the shell: pace, and what to do
 //! after [`Event::Lost`].
 
+mod answer;
 mod body;
+mod requests;
 
 use std::collections::VecDeque;
 use std::mem;
 use std::time::{Duration, Instant};
 
 use funnel_asf::Header;
-use funnel_wire::wmsp::{
-    Body, BodyLength, HeadWriter, Method, PacketKind, ResponseHead, StatusCode, Version,
-};
+use funnel_wire::wmsp::{PacketKind, ResponseHead, StatusCode};
 
+use self::answer::{Answer, push_id};
 use self::body::{Budget, chunk, framed, last_chunk, pushed};
 use crate::client::http::login::Guard;
 use crate::url::Url;
@@ -165,14 +166,6 @@ enum Request {
     None,
 }
 
-/// A response as it comes in.
-#[derive(Debug, Default)]
-struct Answer {
-    unread: Vec<u8>,
-    head: Option<(ResponseHead, Body)>,
-    text: Vec<u8>,
-}
-
 impl Sender {
     /// For a show with this header; the first poll asks for a connection.
     pub fn new(options: Options, header: &Header, now: Instant) -> Self {
@@ -216,7 +209,7 @@ impl Sender {
             }
             Input::Closed => self.on_closed(now),
             Input::Received(bytes) => {
-                self.answer.unread.extend_from_slice(bytes);
+                self.answer.push(bytes);
                 self.read(now);
             }
             Input::Packet(packet) => self.on_packet(packet, now),
@@ -261,97 +254,11 @@ impl Sender {
 
     fn on_closed(&mut self, now: Instant) {
         self.is_connected = false;
-        if let Some((head, _)) = self.answer.head.take() {
+        if let Some(head) = self.answer.cut_short() {
             self.on_answer(&head, now);
         } else if self.stage != Stage::Resting {
             self.lose("the server closed the connection");
         }
-    }
-
-    /// Makes the request that is due, on a connection that stands.
-    fn ask(&mut self, now: Instant) {
-        let mut out = Vec::new();
-        let first = self.queue.front().map_or(0, Vec::len);
-        let must_wait = match self.request {
-            Request::None => false,
-            Request::Setup => {
-                self.head(&mut out, &Method::POST, |head| {
-                    head.field("Content-Type", "application/x-wms-pushsetup")
-                        .field("Content-Length", 0)
-                });
-                true
-            }
-            Request::Start => {
-                let length = self.budget.begin();
-                self.head(&mut out, &Method::POST, |head| {
-                    head.field("Content-Type", "application/x-wms-pushstart")
-                        .field("Content-Length", length)
-                });
-                false
-            }
-            Request::Post => {
-                // Who has a login asks first: a body cannot be taken back.
-                let asks_first = self.options.url.login.is_some() && !self.guard.is_known();
-                self.head(&mut out, &Method::POST, |head| {
-                    let head = head.field("Transfer-Encoding", "chunked");
-                    if asks_first {
-                        head.field("Expect", "100-continue")
-                    } else {
-                        head
-                    }
-                });
-                asks_first
-            }
-            Request::Put => {
-                self.head(&mut out, &Method::PUT, |head| {
-                    head.field("Content-Length", first)
-                });
-                out.extend(self.queue.front().into_iter().flatten());
-                true
-            }
-        };
-        if !out.is_empty() {
-            self.out.push_back(Output::Send(out));
-        }
-        self.since = now;
-        if must_wait {
-            self.stage = Stage::Asked;
-        } else {
-            self.open(now);
-        }
-    }
-
-    fn head<'a>(
-        &mut self,
-        out: &'a mut Vec<u8>,
-        method: &Method,
-        more: impl FnOnce(HeadWriter<'a>) -> HeadWriter<'a>,
-    ) {
-        let url = &self.options.url;
-        let target = match url.path.starts_with('?') {
-            true => url.path.clone(),
-            false => format!("/{}", url.path),
-        };
-        let login = url.login.as_ref();
-        let authorization = login.and_then(|login| self.guard.answer(login, method, &target));
-        let head = HeadWriter::request(out, method, &target, Version::HTTP_11)
-            .field("Host", url.authority());
-        let mut head = match self.options.protocol {
-            Protocol::WindowsMedia => head
-                .field("User-Agent", WINDOWS_MEDIA_ENCODER)
-                .field("X-Accept-Authentication", "Negotiate, NTLM, Digest, Basic")
-                .field("Cache-Control", "no-cache")
-                .field("Connection", "Keep-Alive")
-                .field("Cookie", format_args!("push-id={}", self.push_id)),
-            _ => head
-                .field("User-Agent", &self.options.agent)
-                .field("Accept", "*/*")
-                .field("Content-Type", "video/x-ms-asf"),
-        };
-        if let Some(authorization) = authorization {
-            head = head.field("Authorization", authorization);
-        }
-        more(head).finish();
     }
 
     /// The server takes packets.
@@ -435,7 +342,7 @@ impl Sender {
     }
 
     fn on_answer(&mut self, head: &ResponseHead, now: Instant) {
-        let text = mem::take(&mut self.answer.text);
+        let text = self.answer.take_text();
         self.is_connected &= head.keeps_connection() || head.status.is_informational();
         match (self.stage, self.request) {
             (Stage::Asked, Request::Post) if head.status == StatusCode::CONTINUE => self.open(now),
@@ -519,50 +426,6 @@ impl Sender {
         }
     }
 }
-
-impl Answer {
-    /// The next response, once all of it is there.
-    fn step(&mut self) -> Result<Option<ResponseHead>, funnel_wire::wmsp::Fault> {
-        if self.head.is_none() {
-            let Some((head, size)) = ResponseHead::parse(&self.unread)? else {
-                return Ok(None);
-            };
-            self.unread.drain(..size);
-            // Without a length it lasts until the server closes: nobody waits for that.
-            let length = match head.length {
-                BodyLength::Unstated => BodyLength::Sized(0),
-                length => length,
-            };
-            self.head = Some((head, Body::new(length)));
-        }
-        let Some((_, body)) = &mut self.head else {
-            return Ok(None);
-        };
-        while !body.is_over() {
-            let (taken, content) = body.take(&self.unread)?;
-            let room = TEXT_BYTES_MAX.saturating_sub(self.text.len());
-            self.text.extend(content.iter().take(room));
-            self.unread.drain(..taken);
-            if taken == 0 {
-                return Ok(None);
-            }
-        }
-        Ok(self.head.take().map(|(head, _)| head))
-    }
-}
-
-/// The value of the server's cookie.
-fn push_id(head: &ResponseHead) -> Option<String> {
-    let cookies = head.fields.all("Set-Cookie");
-    let pairs = cookies.filter_map(|cookie| cookie.split(';').next()?.split_once('='));
-    let mut ids = pairs.filter(|(name, _)| name.trim() == "push-id");
-    ids.next().map(|(_, id)| id.trim().to_owned())
-}
-
-/// Of Windows 7; servers look at the first word.
-const WINDOWS_MEDIA_ENCODER: &str = "WMEncoder/12.0.7601.17514";
-/// As much of an error's text as anybody reads.
-const TEXT_BYTES_MAX: usize = 300;
 
 #[cfg(test)]
 mod tests;

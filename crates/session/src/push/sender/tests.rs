@@ -1,5 +1,5 @@
 use funnel_asf::{Deframer, Item};
-use funnel_wire::wmsp::{Packet, RequestHead};
+use funnel_wire::wmsp::{Body, BodyLength, Packet, RequestHead};
 
 use super::*;
 
