@@ -92,19 +92,20 @@ pub(crate) async fn linger(
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// The target of a request: what stands between the first and the second space.
-pub(crate) fn target(request: &[u8]) -> &str {
+fn target(request: &[u8]) -> &str {
     let line = request.split(|byte| *byte == b'\n').next().unwrap_or(&[]);
     let target = line.split(|byte| *byte == b' ').nth(1).unwrap_or(&[]);
     str::from_utf8(target).unwrap_or_default()
 }
 
-/// The channel that a target means, in ASCII lower case: `/NAME`, or a whole URL as proxies get it. Query and a slash at the end do not
-/// count.
-pub(crate) fn channel_name(target: &str) -> Option<String> {
+/// The channel that a target means (`docs/protocol/wmsp.md` §5), in ASCII lower case: `/NAME`, or a whole URL as proxies get it. Query, more slashes before
+/// it (§13) and one behind it do not count.
+fn channel_name(target: &str) -> Option<String> {
     let path = match target.split_once("://") {
         Some((_, rest)) => rest.split_once('/')?.1,
         None => target.strip_prefix('/')?,
     };
+    let path = path.trim_start_matches('/');
     let path = path.split('?').next().unwrap_or_default();
     let name = percent_decode_str(path.strip_suffix('/').unwrap_or(path));
     Some(name.decode_utf8().ok()?.to_ascii_lowercase())
@@ -123,6 +124,7 @@ mod tests {
         for target in [
             "/Live%20%C3%84",
             "/live%20%c3%84/",
+            "//live%20%c3%84",
             "/live%20%C3%84?x=1",
             "http://host:80/Live%20%C3%84",
         ] {
