@@ -32,6 +32,7 @@ mod shard;
 mod signals;
 mod sockets;
 mod sources;
+mod stand_ins;
 mod tls;
 mod veil;
 mod visitors;

@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::limits::{self, Fit, TooMany};
 use crate::machine;
 use crate::multicast;
+use crate::stand_ins;
 use crate::tls::Certificate;
 
 /// The built-in demo: `testdata/make-demo.sh` makes it.
@@ -111,9 +112,12 @@ fn of_file(path: &Path) -> Result<Settings, Failure> {
     faults.extend(multicast_faults(&loaded));
     faults.extend(password_faults(&loaded));
     faults.extend(tls_fault(&loaded));
+    let (stand_in_faults, stand_in_warnings) = stand_ins::check(&loaded);
+    faults.extend(stand_in_faults);
     let config = loaded.check(faults)?;
     let mut warnings: Vec<String> = loaded.warnings.faults().iter().map(sentence).collect();
     warnings.append(&mut media_warnings);
+    warnings.extend(stand_in_warnings);
     warnings.extend(unplayable(&config, &media));
     warnings.extend(fragments(&config, &media));
     let fit = fit.map_err(Failure::fault)?;
