@@ -144,22 +144,21 @@ impl Desk {
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service_fn(answer));
         let answered = (&mut connection).await;
-        let mut stream = connection.into_parts().io.into_inner();
+        let stream = connection.into_parts().io.into_inner();
         // What is still on its way would make the kernel reset the connection, and the answer be lost with it.
-        let mut rest = [0; 4096];
-        let mut left = LEFT_OVER_MAX;
-        while left > 0 {
-            match stream.read(&mut rest).await? {
-                0 => break,
-                count => left = left.saturating_sub(count),
-            }
-        }
+        let mut rest = stream.take(LEFT_OVER_MAX);
+        let _ = timeout(
+            LINGER_MAX,
+            tokio::io::copy(&mut rest, &mut tokio::io::sink()),
+        )
+        .await;
         Ok(answered?)
     }
 }
 
-/// Bytes behind a request that are read for politeness.
-const LEFT_OVER_MAX: usize = 64 * 1024;
+/// Bytes behind a request that are read for politeness, and how long.
+const LEFT_OVER_MAX: u64 = 64 * 1024;
+const LINGER_MAX: Duration = Duration::from_secs(1);
 
 impl Exhibit {
     /// What is known of the channel now.
