@@ -1,4 +1,5 @@
-//! Sources of channels: files, the built-in demo, child processes that write ASF, marked packets for load tests.
+//! Sources of channels: files, the built-in demo, child processes that write ASF, encoders that push, servers that are pulled, marked
+//! packets for load tests; and what stands in while they are away.
 //!
 //! One thread on tokio-uring reads them all, one task a channel, and is the only writer of the channels' logs. What comes in is cut
 //! (`funnel_asf::Deframer`), repaired once (`funnel_asf::Normaliser`) and published (`funnel_channel::Publisher`); what viewers get
@@ -6,15 +7,17 @@
 //! plain ring (with `DEFER_TASKRUN` it hangs).
 //!
 //! ```text
-//! file, demo ─ Cutter ─┐                                  ┌─ Pace (files)   ┐
-//!                      ├─► Feed: header → epoch, packet → ┤                 ├─► channel log
-//! command ── Deframer ─┤        Normaliser, Spread        ├─ held (viewers) ┤
-//! probe ── Mark ───────┘                                  └─ due times ─────┘
+//! file, demo ─ Cutter ─────────┐                                  ┌─ Pace (files)   ┐
+//! command, push ─┐             ├─► Feed: header → epoch, packet → ┤                 ├─► channel log
+//! pull ─ Splice ─┴─► Intake ───┤        Normaliser, Spread        ├─ held (viewers) ┤
+//! fallback ─── StandIn ────────┤                                  └─ due times ─────┘
+//! probe ── Mark ───────────────┘
 //! ```
 //!
 //! Invariants worth naming:
 //! - A source that fails takes nothing with it but its own channel's air.
 //! - An equivalent header never disturbs viewers; any other begins an epoch, announced before the old log ends.
+//! - A channel's feed is used by its source or by what stands in for it, never by both.
 //! - No child outlives [`Ingest::stop`], nor does its process group.
 
 #![forbid(unsafe_code)]
