@@ -1,6 +1,8 @@
 use funnel_asf::{Deframer, Item};
 use funnel_wire::wmsp::{Body, BodyLength, Packet, RequestHead};
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// A small show.
@@ -397,4 +399,43 @@ fn silence_nonsense_and_a_lost_connection_are_told() {
     encoder.hear("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let expected = Event::Lost("the server says that it has everything already");
     assert_eq!(encoder.events, [Event::Ready, expected]);
+}
+
+const PROTOCOLS: [Protocol; 5] = [
+    Protocol::WindowsMedia,
+    Protocol::Post,
+    Protocol::Chunks,
+    Protocol::Put,
+    Protocol::Raw,
+];
+
+proptest! {
+    /// Pieces of answers in any order, and bytes that are none.
+    #[test]
+    fn no_server_is_too_odd(
+        protocol in proptest::sample::select(&PROTOCOLS),
+        words in proptest::collection::vec(prop_oneof![
+            Just(b"HTTP/1.1 ".to_vec()),
+            proptest::sample::select(vec!["100", "200", "204", "302", "401", "409", "999"]).prop_map(|code| code.as_bytes().to_vec()),
+            Just(b" Word\r\n".to_vec()),
+            Just(b"Content-Length: 3\r\n".to_vec()),
+            Just(b"Transfer-Encoding: chunked\r\n".to_vec()),
+            Just(b"WWW-Authenticate: Digest realm=\"a\", nonce=\"b\", stale=true\r\n".to_vec()),
+            Just(b"Set-Cookie: push-id=7\r\n".to_vec()),
+            Just(b"\r\n".to_vec()),
+            Just(b"3\r\nabc\r\n0\r\n\r\n".to_vec()),
+            proptest::collection::vec(any::<u8>(), 0..20),
+        ], 0..40),
+    ) {
+        let show = Show::load();
+        let mut encoder = show.sender_with(protocol, "http://me:pw@h/live", 5000);
+        for (index, word) in words.iter().enumerate() {
+            encoder.input(Input::Received(word));
+            encoder.input(Input::Packet(&show.packets[index % show.packets.len()]));
+        }
+        encoder.input(Input::Closed);
+        encoder.input(Input::End);
+        let ends = encoder.events.iter().filter(|event| **event != Event::Ready).count();
+        prop_assert!(ends <= 1, "{:?}", encoder.events);
+    }
 }
