@@ -93,6 +93,7 @@ impl StandIn {
     pub(crate) async fn play(&self) {
         let mut lost_at = Instant::now();
         let mut interest = Interest::default();
+        let mut bell = self.bell.clone();
         loop {
             let Some(index) = self.first_ready() else {
                 interest.reach(&self.choices);
@@ -100,7 +101,7 @@ impl StandIn {
                     self.channel.set_air(Air::Gap);
                     lost_at = Instant::now() + self.grace;
                 }
-                self.wait(lost_at).await;
+                self.wait(lost_at, &mut bell).await;
                 continue;
             };
             interest.reach(&self.choices[..=index]);
@@ -127,8 +128,8 @@ impl StandIn {
         self.choices.iter().position(Choice::is_ready)
     }
 
-    /// Nothing is there: says so when the grace is over, and returns when something may have changed.
-    async fn wait(&self, lost_at: Instant) {
+    /// Nothing is there: says so when the grace is over, and returns when something may have changed: `bell` rings.
+    async fn wait(&self, lost_at: Instant, bell: &mut watch::Receiver<()>) {
         let now = Instant::now();
         if now >= lost_at && self.channel.snapshot().air == Air::Gap {
             warn!(
@@ -139,7 +140,6 @@ impl StandIn {
         }
         let retries = self.choices.iter().filter_map(|it| it.not_before.get());
         let wake_at = retries.chain([lost_at]).filter(|at| *at > now).min();
-        let mut bell = self.bell.clone();
         tokio::select! {
             result = bell.changed() => if result.is_err() { std::future::pending().await },
             () = sleep_until(wake_at.unwrap_or(now + RETRY).into()) => {}
@@ -273,3 +273,62 @@ impl Drop for Seat {
 
 /// When a fallback that failed is tried again.
 const RETRY: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, pin::pin};
+
+    use funnel_channel::ChannelOptions;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::runtime::{PushOptions, Source};
+
+    fn channel(name: &str) -> Arc<Channel> {
+        let options = ChannelOptions {
+            start: Start::Always,
+            readers_max: 1,
+        };
+        Channel::new(name, options)
+    }
+
+    #[test]
+    fn who_has_nothing_to_show_sleeps_until_something_changes() {
+        let other = channel("other");
+        let spec = SourceSpec {
+            channel: channel("one"),
+            source: Source::Push(PushOptions::default()),
+            fallback: vec![Fallback::Channel(Arc::clone(&other))],
+            title: None,
+            author: None,
+            log_seconds: 60,
+            log_bytes_max: 1 << 20,
+            source_grace: Duration::from_secs(60),
+            file_id: [7; 16],
+        };
+        let feed = Rc::new(RefCell::new(Feed::new(&spec)));
+        let stand_in = StandIn::of(&spec, &feed).expect("a fallback");
+        other.set_air(Air::Lost); // long before anybody looks
+        let polls = Cell::new(0);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let mut play = pin!(stand_in.play());
+            let mut look = async || {
+                let counted = poll_fn(|context| {
+                    polls.set(polls.get() + 1);
+                    play.as_mut().poll(context)
+                });
+                let over = timeout(Duration::from_millis(50), counted).await;
+                assert!(over.is_err(), "it plays until it is dropped");
+                polls.replace(0)
+            };
+            assert!(look().await <= 3);
+            other.set_air(Air::Ended);
+            assert!((1..=4).contains(&look().await));
+            assert!(look().await <= 3);
+        });
+    }
+}
