@@ -2,12 +2,12 @@
 //!
 //! Whoever asks for a channel that does not exist, or that has another source, is told so and let go.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use percent_encoding::percent_decode_str;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     time::timeout,
 };
 
@@ -32,6 +32,7 @@ impl Routes {
 
 /// Takes visitors until ingest stops.
 pub(crate) async fn run(mut visitors: mpsc::Receiver<Visitor>, routes: Routes, mut stop: Stop) {
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     loop {
         let visitor = tokio::select! {
             biased;
@@ -46,9 +47,18 @@ pub(crate) async fn run(mut visitors: mpsc::Receiver<Visitor>, routes: Routes, m
             },
             Err(refusal) => (visitor, refusal),
         };
-        tokio::task::spawn_local(refuse(refused.0, refused.1));
+        // A crowd of strangers is not owed a sentence each: beyond these they are only let go.
+        if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
+            tokio::task::spawn_local(async move {
+                refuse(refused.0, refused.1).await;
+                drop(place);
+            });
+        }
     }
 }
+
+/// Those who are refused and read why, at one time.
+const REFUSALS_MAX: usize = 64;
 
 /// A status line and a sentence.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,20 +103,22 @@ pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// The target of a request: what stands between the first and the second space.
 fn target(request: &[u8]) -> &str {
+    // Some say an empty line behind the body before.
+    let request = request.trim_ascii_start();
     let line = request.split(|byte| *byte == b'\n').next().unwrap_or(&[]);
     let target = line.split(|byte| *byte == b' ').nth(1).unwrap_or(&[]);
     str::from_utf8(target).unwrap_or_default()
 }
 
-/// The channel that a target means (`docs/protocol/wmsp.md` §5), in ASCII lower case: `/NAME`, or a whole URL as proxies get it. Query, more slashes before
-/// it (§13) and one behind it do not count.
+/// The channel that a target means, in ASCII lower case: `/NAME`, or a whole URL as proxies get it. Query, a slash at the end and more
+/// than one in front do not count (`POST //` occurs, `docs/protocol/wmsp.md` §13).
 fn channel_name(target: &str) -> Option<String> {
+    let target = target.split('?').next().unwrap_or_default();
     let path = match target.split_once("://") {
-        Some((_, rest)) => rest.split_once('/')?.1,
-        None => target.strip_prefix('/')?,
+        Some((_, rest)) if !target.starts_with('/') => rest.split_once('/')?.1,
+        _ => target.strip_prefix('/')?,
     };
     let path = path.trim_start_matches('/');
-    let path = path.split('?').next().unwrap_or_default();
     let name = percent_decode_str(path.strip_suffix('/').unwrap_or(path));
     Some(name.decode_utf8().ok()?.to_ascii_lowercase())
 }
@@ -124,8 +136,9 @@ mod tests {
         for target in [
             "/Live%20%C3%84",
             "/live%20%c3%84/",
-            "//live%20%c3%84",
             "/live%20%C3%84?x=1",
+            "//live%20%C3%84",
+            "/live%20%C3%84?from=http://other/file",
             "http://host:80/Live%20%C3%84",
         ] {
             let request = format!("POST {target} HTTP/1.1\r\nHost: h\r\n\r\n");

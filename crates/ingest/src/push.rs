@@ -175,9 +175,14 @@ impl Desk {
         peer: SocketAddr,
         way: Way,
     ) {
+        // Those who are told why they are let go have a task for a moment longer.
+        while self.tasks.try_join_next().is_some() {}
         let alike = self.orders.values().filter(|(_, known)| *known == way);
-        if alike.count() >= CONNECTIONS_MAX {
-            warn!(channel = self.intake.name(), %peer, "too many encoders are connected; one is let go");
+        if alike.count() >= CONNECTIONS_MAX || self.tasks.len() >= TASKS_MAX {
+            let (pass, held) = self.refusals.pass(Instant::now());
+            if pass {
+                warn!(channel = self.intake.name(), %peer, held, "too many encoders are connected; one is let go");
+            }
             return;
         }
         let connection = ConnectionId(self.next_id);
@@ -267,17 +272,23 @@ impl Desk {
     }
 
     /// Compares a password with its Argon2 hash on a thread of its own, one at a time in all ingest. A wrong one costs a pause, so that
-    /// guessing takes no more than a fraction of a core.
+    /// guessing takes no more than a fraction of a core; who leaves before its turn gives it up, so that nobody waits behind those.
     fn check(&self, connection: ConnectionId, user: &str, password: String) {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
         let Some(login) = &self.login else { return };
         let Form::Argon2(hash) = login.password.form().clone() else {
             return;
         };
+        let Some(orders) = self.orders.get(&connection).map(|(it, _)| it.downgrade()) else {
+            return;
+        };
         let is_user = login.user == user;
         let checked = self.checked.clone();
         tokio::task::spawn_local(async move {
             let turn = ONE_AT_A_TIME.lock().await;
+            if orders.upgrade().is_none_or(|orders| orders.is_closed()) {
+                return;
+            }
             let compare = move || password::matches(&hash, password.as_bytes());
             let is_password = tokio::task::spawn_blocking(compare).await;
             let is_good = is_password.unwrap_or(false) && is_user;
@@ -330,6 +341,8 @@ fn far_off() -> Instant {
 
 /// Connections of one channel, each way: encoders, those that try, and those that are being refused.
 const CONNECTIONS_MAX: usize = 32;
+/// The same with those that have been refused and read why.
+const TASKS_MAX: usize = 4 * CONNECTIONS_MAX;
 /// Chunks read ahead of the channel's task, over all its connections.
 const HEARD_MAX: usize = 4;
 /// For the last words to encoders when ingest stops.
