@@ -444,6 +444,25 @@ fn a_login_on_a_small_request_keeps_the_connection() {
 }
 
 #[test]
+fn who_does_not_come_back_with_a_login_keeps_no_place() {
+    let mut desk = Desk::with(Some(alice(Secret::Asked)), false);
+    let id = desk.connect(1);
+    assert_eq!(desk.say(id, post(SETUP, Some(0), "")), "0:401");
+    assert_eq!(desk.wait(second(9)), "");
+    assert_eq!(desk.wait(second(2)), "0:close");
+    // Each guess takes a connection of its own.
+    let access = alice(Secret::Digest(ha1("alice", REALM, "secret")));
+    let mut desk = Desk::with(Some(access), false);
+    let id = desk.connect(1);
+    let guess = head(
+        SETUP,
+        Some(0),
+        &format!("{}Content-Length: 0\r\n", basic("alice", "x")),
+    );
+    assert_eq!(desk.say(id, guess.repeat(2)), "0:401 0:close");
+}
+
+#[test]
 fn what_is_no_push_gets_the_right_status() {
     let huge = format!("POST /live HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(17_000));
     let many = format!("POST /live HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(65));

@@ -201,7 +201,12 @@ impl Receiver {
             State::Ended => skip_filler(now, connection),
             State::Drain(mut body) => match connection.content(&mut body) {
                 Err(_) => Step::Close,
-                Ok(None) if body.is_over() => connection.answered(now),
+                Ok(None) if body.is_over() => {
+                    let step = connection.answered(now);
+                    // Without a login nobody keeps a place for long: there are not many.
+                    connection.by = Some(now + SOON);
+                    step
+                }
                 Ok(None) => Step::Wait(State::Drain(body)),
                 Ok(Some(_)) => Step::Go(State::Drain(body)),
             },

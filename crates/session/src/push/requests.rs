@@ -77,7 +77,7 @@ impl Receiver {
         }
     }
 
-    /// 401. The connection stays if what the client still sends is small (§20.4).
+    /// 401. The connection stays if what the client still sends is small (§20.4), but not for guessing.
     fn deny(
         &mut self,
         now: Instant,
@@ -87,12 +87,13 @@ impl Receiver {
         challenge: Challenge,
     ) -> Step {
         let is_small = matches!(head.length, BodyLength::Sized(..=DRAINED_MAX));
-        if !is_small || head.expects_continue() {
+        let is_wrong = head.fields.get("Authorization").is_some() && !challenge.is_stale;
+        if !is_small || head.expects_continue() || is_wrong {
             connection.manner = connection.manner.closing();
         }
         // Everybody asks once without a login; who sends on regardless will not hear the answer.
         let reason = match head.fields.get("Authorization") {
-            Some(_) if !challenge.is_stale => Some("The login is wrong."),
+            Some(_) if is_wrong => Some("The login is wrong."),
             None if !is_small && !head.expects_continue() => Some("It sends without a login."),
             _ => None,
         };
