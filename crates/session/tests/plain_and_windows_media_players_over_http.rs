@@ -45,14 +45,22 @@ fn anybody_gets_plain_asf_until_the_end() {
 #[test]
 fn a_head_is_answered_without_a_body() {
     for (head, has_length) in [
-        (["HEAD /live HTTP/1.0", "User-Agent: Wget"], None),
+        (&["HEAD /live HTTP/1.0", "User-Agent: Wget"][..], None),
         (
-            ["HEAD /live HTTP/1.0", "User-Agent: NSPlayer/9.0"],
+            &["HEAD /live HTTP/1.0", "User-Agent: NSPlayer/9.0"],
+            Some(()),
+        ),
+        (
+            &[
+                "HEAD /live HTTP/1.0",
+                "User-Agent: NSPlayer/9.0",
+                "Pragma: xPlayStrm=1",
+            ],
             Some(()),
         ),
     ] {
         let mut web = Web::new();
-        let mut said = web.ask(&head);
+        let mut said = web.ask(head);
         assert_eq!(said.remove(1), "< HTTP/1.0 200 OK");
         assert_eq!(said.pop().unwrap(), "! close 0x00000000 S_OK");
         let stated = said

@@ -53,7 +53,9 @@ impl Session {
                 self.refuse(&request, StatusCode::INTERNAL_SERVER_ERROR);
             }
             Ok(content) => match (request.wish, client) {
-                (Wish::Play, Some(client)) => self.play(now, &request, client, &content),
+                (Wish::Play, Some(client)) if !request.is_head() => {
+                    self.play(now, &request, client, &content);
+                }
                 (_, Some(client)) => self.describe(now, &request, client, &content),
                 (_, None) => self.play_plain(&request, &content),
             },
