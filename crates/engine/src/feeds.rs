@@ -216,21 +216,25 @@ impl Feeds {
         }
     }
 
-    /// Brings the derived logs up to date and looks at the padding of new packets.
+    /// Brings the derived logs up to date and looks at the padding of new packets. Logs with heads last: they may be made of
+    /// filtered ones.
     pub(crate) fn refresh(&mut self, now: Instant) {
-        for index in 0..self.feeds.capacity() {
-            let Some(mut derived) = self
-                .feeds
-                .get_mut(index)
-                .and_then(|feed| feed.derived.take())
-            else {
-                continue;
-            };
-            if let Some(base) = self.feeds.get_mut(derived.base as usize) {
-                base.classify(); // a new one may not have been looked at yet
-                derived.follow(now, &base.reader.pin(), base.form);
+        for has_heads in [false, true] {
+            for index in 0..self.feeds.capacity() {
+                let Some(mut derived) = self
+                    .feeds
+                    .get_mut(index)
+                    .filter(|feed| feed.framing.is_some() == has_heads)
+                    .and_then(|feed| feed.derived.take())
+                else {
+                    continue;
+                };
+                if let Some(base) = self.feeds.get_mut(derived.base as usize) {
+                    base.classify(); // a new one may not have been looked at yet
+                    derived.follow(now, &base.reader.pin(), base.form);
+                }
+                self.feeds[index].derived = Some(derived);
             }
-            self.feeds[index].derived = Some(derived);
         }
         for (_, feed) in &mut self.feeds {
             feed.classify();
