@@ -156,7 +156,15 @@ pub(super) fn redirect(
             walk.add(fault.help(format!("leave out `{key}` or `redirect`")));
         }
     }
-    url(walk, entry, &SCHEMES, HOW)
+    let url = url(walk, entry, &SCHEMES, HOW)?;
+    let authority = url.split('/').nth(2).unwrap_or_default();
+    if authority.contains('@') {
+        let fault =
+            entry.fault("every player is told this address, and would be told the login in it");
+        walk.add(fault.help("leave out what stands in front of the @"));
+        return None;
+    }
+    Some(url)
 }
 
 /// Scheme, host and no character that could end it early; what it leads to is found out when it is used.
