@@ -22,18 +22,16 @@ struct Hop {
 }
 
 impl Hop {
-    /// A server that pulls the channel from the one before by this scheme; more keys of the source.
-    fn behind(lan: &mut Lan, before: &Hop, scheme: &str, keys: &str) -> Hop {
+    /// A server that pulls the channel from the one before by this scheme; more keys of the source, and defaults of channels.
+    fn behind(lan: &mut Lan, before: &Hop, scheme: &str, [keys, defaults]: [&str; 2]) -> Hop {
         let address = match scheme {
             "http" => before.server.http_address(),
             _ => before.server.address(),
         };
         let mut setup = Setup::new();
         let source = format!("kind = \"pull\", url = \"{scheme}://{address}/{SHOW}\"{keys}");
-        setup.channel(
-            SHOW,
-            &format!("source = {{ {source} }}\nsource_grace_seconds = 10"),
-        );
+        setup.channel(SHOW, &format!("source = {{ {source} }}"));
+        setup.table(&format!("[defaults]\n{defaults}"));
         Hop::of(lan, setup)
     }
 
@@ -45,7 +43,7 @@ impl Hop {
 }
 
 /// Origin, middle and edge, who pull by these schemes.
-fn chain(lan: &mut Lan, origin: Setup, schemes: [&str; 2], keys: &str) -> [Hop; 3] {
+fn chain(lan: &mut Lan, origin: Setup, schemes: [&str; 2], keys: [&str; 2]) -> [Hop; 3] {
     let origin = Hop::of(lan, origin);
     let middle = Hop::behind(lan, &origin, schemes[0], keys);
     let edge = Hop::behind(lan, &middle, schemes[1], keys);
@@ -61,7 +59,12 @@ fn frames_after_two_hops(schemes: [&str; 2]) {
     let mut setup = Setup::new();
     setup.file_once(SHOW, &good.path(), 2.0);
     let mut lan = Lan::new();
-    let [origin, middle, edge] = chain(&mut lan, setup, schemes, ", on_demand = true");
+    let [origin, middle, edge] = chain(
+        &mut lan,
+        setup,
+        schemes,
+        [", on_demand = true", "source_grace_seconds = 2"],
+    );
     let player = lan.host();
     let folder = edge.server.folder();
     let wanted = ffmpeg::reference(good, folder);
@@ -103,7 +106,7 @@ fn two_hops_add_no_more_than_two_trains() {
     let mut setup = Setup::new();
     setup.file_looped(SHOW, &media::file("av-300k.wmv"));
     let mut lan = Lan::new();
-    let hops = chain(&mut lan, setup, ["http", "http"], "");
+    let hops = chain(&mut lan, setup, ["http", "http"], ["", ""]);
     let player = lan.host();
     // Object numbers come again after 10 s: less is watched. What comes at first is backlog, and not late.
     let at_origin = hops[0].server.http_address();
@@ -142,19 +145,30 @@ fn two_hops_add_no_more_than_two_trains() {
 }
 
 #[test]
-fn viewers_at_the_edge_survive_the_middle_being_killed() {
+fn viewers_at_the_edge_survive_that_the_middle_is_killed() {
+    viewers_at_the_edge_survive_the_restart_of(1);
+}
+
+/// Its show begins again from the start.
+#[test]
+fn viewers_at_the_edge_survive_that_the_origin_is_killed() {
+    viewers_at_the_edge_survive_the_restart_of(0);
+}
+
+/// Kills one of the chain and starts it again at once.
+fn viewers_at_the_edge_survive_the_restart_of(killed: usize) {
     let mut setup = Setup::new();
     setup.file_looped(SHOW, &media::file("av-300k.wmv"));
     let mut lan = Lan::new();
-    let [origin, mut middle, edge] = chain(&mut lan, setup, ["http", "http"], "");
+    let mut hops = chain(&mut lan, setup, ["http", "http"], ["", ""]);
     let player = lan.host();
-    let address = edge.server.http_address();
-    let url = edge.server.http_url(SHOW).replacen("http", "mmsh", 1);
+    let address = hops[2].server.http_address();
+    let url = hops[2].server.http_url(SHOW).replacen("http", "mmsh", 1);
     #[rustfmt::skip]
     let ffmpeg = player.within(|| player::start(60, &[
         "ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "warning", "-i", &url, "-map", "0",
         "-t", "16", "-f", "null", "-",
-    ], edge.server.folder().join("ffmpeg.out")));
+    ], hops[2].server.folder().join("ffmpeg.out")));
     std::thread::scope(|scope| {
         let viewer = scope.spawn(|| {
             let mut viewer = player.within(|| Wmsp::play(address, SHOW));
@@ -179,7 +193,8 @@ fn viewers_at_the_edge_survive_the_middle_being_killed() {
             longest_wait
         });
         std::thread::sleep(Duration::from_secs(4));
-        middle.machine.within(|| middle.server.restart());
+        let Hop { machine, server } = &mut hops[killed];
+        machine.within(|| server.restart());
         let longest_wait = viewer.join().expect("the viewer at the edge");
         assert!(
             longest_wait < Duration::from_secs(6),
@@ -189,7 +204,7 @@ fn viewers_at_the_edge_survive_the_middle_being_killed() {
     let (status, output) = ffmpeg.wait();
     assert!(status.success(), "ffmpeg: {status} {output}");
     assert_eq!(player::complaints(&output), "", "ffmpeg complains");
-    for hop in [edge, middle, origin] {
+    for hop in hops {
         hop.server.stop();
     }
 }
