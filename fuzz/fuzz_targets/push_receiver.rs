@@ -34,7 +34,10 @@ impl Desk {
         for _ in 0..20_000 {
             match self.receiver.poll_output() {
                 Output::Send(id, bytes) => {
-                    assert!(self.open.contains(&id), "said to a connection that was closed");
+                    assert!(
+                        self.open.contains(&id),
+                        "said to a connection that was closed"
+                    );
                     assert!(bytes.starts_with(b"HTTP/1.") && bytes.len() < 2048);
                 }
                 Output::Close(id) => assert!(self.open.remove(&id), "closed twice"),
@@ -50,7 +53,10 @@ impl Desk {
                 Output::Ended(_) => assert!(std::mem::take(&mut self.is_running)),
                 Output::Refused { status, .. } => assert!(status.as_u16() >= 400),
                 Output::Idle { wake_at } => {
-                    assert!(wake_at.is_none_or(|at| at > self.now), "a deadline that stays");
+                    assert!(
+                        wake_at.is_none_or(|at| at > self.now),
+                        "a deadline that stays"
+                    );
                     self.wake_at = wake_at;
                     return;
                 }

@@ -14,8 +14,13 @@ use libfuzzer_sys::fuzz_target;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-static URL: LazyLock<Arc<Url>> =
-    LazyLock::new(|| Arc::new("http://ann:secret@studio.example/live".parse().expect("an address")));
+static URL: LazyLock<Arc<Url>> = LazyLock::new(|| {
+    Arc::new(
+        "http://ann:secret@studio.example/live"
+            .parse()
+            .expect("an address"),
+    )
+});
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 struct Owner {
@@ -48,14 +53,18 @@ impl Owner {
                 }
                 Output::Send { connection, bytes } => {
                     assert!(self.open.contains(&connection));
-                    let (_, size) = RequestHead::parse(bytes).expect("a request").expect("a whole one");
+                    let (_, size) = RequestHead::parse(bytes)
+                        .expect("a request")
+                        .expect("a whole one");
                     assert_eq!(size, bytes.len());
                 }
                 Output::Disconnect { connection } => {
                     let at = self.open.iter().position(|known| *known == connection);
                     self.open.remove(at.expect("a connection that is open"));
                 }
-                Output::Event(Event::Packet { sequence, bytes, .. }) => {
+                Output::Event(Event::Packet {
+                    sequence, bytes, ..
+                }) => {
                     assert!(self.has_header && self.may_play);
                     assert!(bytes.len() <= 65_535);
                     assert_eq!(sequence, self.packets);
@@ -114,7 +123,9 @@ fuzz_target!(|bytes: &[u8]| {
         let connection = owner.last;
         match op & 15 {
             8 => owner.feed(Input::Play),
-            9 => owner.feed(Input::Closed { connection: connection.saturating_sub(1) }),
+            9 => owner.feed(Input::Closed {
+                connection: connection.saturating_sub(1),
+            }),
             10 | 13 => owner.feed(Input::Closed { connection }),
             11 => owner.feed(Input::Close),
             12 => {
@@ -123,7 +134,10 @@ fuzz_target!(|bytes: &[u8]| {
                     owner.feed(Input::Timeout);
                 }
             }
-            14 => owner.feed(Input::Received { connection: connection.saturating_sub(1), bytes }),
+            14 => owner.feed(Input::Received {
+                connection: connection.saturating_sub(1),
+                bytes,
+            }),
             _ => owner.feed(Input::Received { connection, bytes }),
         }
         rest = behind;

@@ -6,7 +6,9 @@
 #![no_main]
 
 use funnel_wire::mms::ClientLog;
-use funnel_wire::wmsp::{FRAGMENT_BYTES_MAX, Metadata, OutOfStep, Packet, PacketHead, PacketKind, encode_fragments};
+use funnel_wire::wmsp::{
+    FRAGMENT_BYTES_MAX, Metadata, OutOfStep, Packet, PacketHead, PacketKind, encode_fragments,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -23,7 +25,10 @@ fuzz_target!(|bytes: &[u8]| {
     let mut framed = Vec::new();
     encode_fragments(PacketKind::METADATA, 1, &bytes.repeat(20), &mut framed);
     let (read, end) = packets(&framed, 1000);
-    assert_eq!((end, read.len()), (Ok(0), (bytes.len() * 20).div_ceil(FRAGMENT_BYTES_MAX)));
+    assert_eq!(
+        (end, read.len()),
+        (Ok(0), (bytes.len() * 20).div_ceil(FRAGMENT_BYTES_MAX))
+    );
 
     let log = ClientLog::from_xml(bytes);
     for text in [&log.url, &log.user_agent, &log.unique_id, &log.os] {
@@ -59,6 +64,9 @@ fn check(packet: &Packet<'_>, wire: &[u8]) {
     let head = PacketHead::new(packet.kind, length).encode();
     assert_eq!((head[0], &head[1..]), (wire[0] & 0x7F, &wire[1..4]));
     assert_eq!(packet.body, &wire[4..]);
-    assert_eq!(packet.fragment().map(|fragment| fragment.payload.len() + 8), (packet.body.len() >= 8).then_some(packet.body.len()));
+    assert_eq!(
+        packet.fragment().map(|fragment| fragment.payload.len() + 8),
+        (packet.body.len() >= 8).then_some(packet.body.len())
+    );
     let _ = packet.reason();
 }

@@ -292,12 +292,12 @@ impl Desk {
             let compare = move || password::matches(&hash, password.as_bytes());
             let is_password = tokio::task::spawn_blocking(compare).await;
             let is_good = is_password.unwrap_or(false) && is_user;
-            // Whoever has gone meanwhile needs no answer.
-            let _ = checked.send((connection, is_good));
+            drop(turn); // the pause is the guesser's, not the next one's
             if !is_good {
                 tokio::time::sleep(WRONG_PASSWORD).await;
             }
-            drop(turn);
+            // Whoever has gone meanwhile needs no answer.
+            let _ = checked.send((connection, is_good));
         });
     }
 }
