@@ -166,6 +166,34 @@ fn ffmpeg_logs_in_with_digest_and_with_basic() {
 }
 
 #[test]
+fn an_encoder_does_not_wait_behind_strangers_who_have_gone() {
+    const STRANGERS: u32 = 60; // at five guesses a second, more than an encoder may take to log in
+    let (_, ingest) = push(PushOptions {
+        login: Some(Login {
+            user: "alice".into(),
+            password: Password::argon2("open sesame").expect("random numbers"),
+        }),
+        ..PushOptions::default()
+    });
+    let gate = gate::open(&ingest);
+    let login = |words| {
+        let mut encoder = Encoder::connect(gate);
+        encoder.say(format!(
+            "PUT /live HTTP/1.1\r\nAuthorization: Basic {words}\r\nContent-Length: 0\r\n\r\n"
+        ));
+        encoder
+    };
+    for _ in 0..STRANGERS {
+        let stranger = login("YWxpY2U6d3Jvbmc="); // alice:wrong
+        thread::sleep(Duration::from_millis(10));
+        drop(stranger);
+    }
+    let answer = login("YWxpY2U6b3BlbiBzZXNhbWU=").answer(); // alice:open sesame
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    ingest.stop();
+}
+
+#[test]
 fn gstreamer_pushes_over_tcp_and_request_by_request() {
     let address = free_address();
     for sink in ["tcp", "soup"] {
