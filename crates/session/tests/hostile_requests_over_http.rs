@@ -227,6 +227,16 @@ fn a_head_byte_by_byte_has_its_time_and_no_more() {
 }
 
 #[test]
+fn a_head_that_begins_behind_a_whole_request_has_no_more_time() {
+    let mut web = Web::new();
+    web.send("OPTIONS * HTTP/1.1\r\nUser-Agent: NSPlayer/9.0\r\n\r\nGET /live HTTP/1.1\r\n");
+    assert_eq!(web.session.state_name(), "reading a request");
+    let said = web.wait(Settings::default().handshake);
+    assert!(said[0].contains("HTTP/1.1 408 "), "{said:?}");
+    assert_eq!(web.session.state_name(), "closed");
+}
+
+#[test]
 fn floods_end_the_connection() {
     let one = "OPTIONS * HTTP/1.1\r\nUser-Agent: NSPlayer/9.0\r\n\r\n";
     let mut web = Web::new();

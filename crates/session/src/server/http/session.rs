@@ -166,9 +166,13 @@ impl Session {
         }
     }
 
-    /// The next request is awaited, for as long as players may be silent.
+    /// The next request is awaited, for as long as players may be silent; one that has begun is to be whole soon.
     pub(super) fn await_request(&mut self, now: Instant) {
-        self.until = now + self.settings.idle;
+        self.until = now
+            + match self.unread.is_empty() {
+                true => self.settings.idle,
+                false => self.settings.handshake,
+            };
         self.state = State::Reading { again: true };
     }
 
