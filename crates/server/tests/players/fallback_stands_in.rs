@@ -151,3 +151,26 @@ fn of_another_format_it_comes_with_its_header() {
     );
     server.stop();
 }
+
+/// `funnel check` knows the formats of files before anybody is disturbed by them.
+#[test]
+fn another_format_is_warned_of() {
+    let mut setup = Setup::new();
+    let show = media::file("av-300k.wmv").display().to_string();
+    for (channel, file) in [
+        ("alike", slate(setup.folder())),
+        ("other", media::file("audio-64k.wma")),
+    ] {
+        let source = format!("kind = \"file\", path = \"{show}\", loop = true");
+        setup.source(channel, &source, &format!("fallback = [{file:?}]"));
+    }
+    let config = setup.write();
+    let ran = funnel(&["check", "--config", &config.to_string_lossy()]);
+    ran.expect_success("funnel check");
+    assert!(
+        ran.stderr.contains("audio-64k.wma") || ran.stdout.contains("audio-64k.wma"),
+        "{}",
+        ran.report()
+    );
+    assert!(!ran.stderr.contains("slate.asf"), "{}", ran.report());
+}
