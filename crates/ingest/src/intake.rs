@@ -192,7 +192,7 @@ impl Intake {
     /// The first viewer plays: what was held back goes on air.
     pub(crate) fn play(&mut self) {
         self.playing = true;
-        if self.run.good_since.is_some() {
+        if self.run.good_since.is_some() && !self.stage.is_taken() {
             self.stage.feed().release(Instant::now());
             self.stage.back();
         }

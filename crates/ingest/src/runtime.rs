@@ -50,7 +50,7 @@ pub struct SourceSpec {
     pub log_seconds: u32,
     /// Ceiling for the memory of the channel's log.
     pub log_bytes_max: u64,
-    /// How long a command may be away before the channel counts as lost.
+    /// How long the source may be away before a fallback stands in, or else the channel counts as lost.
     pub source_grace: Duration,
     /// Random; each header sent for this channel gets a File ID derived from it.
     pub file_id: [u8; 16],
@@ -310,8 +310,8 @@ async fn run_source(spec: SourceSpec, timing: Timing, entrance: push::Entrance, 
             match Pull::new(&options) {
                 Ok(pull) => live::run(pull, intake, wants, stop).await,
                 Err(fault) => {
-                    let (channel, url) = (spec.channel.name(), &options.url);
-                    error!(channel, url, %fault, "this cannot be pulled; the channel is off until restart");
+                    let channel = spec.channel.name();
+                    error!(channel, %fault, "the URL cannot be pulled; the channel is off until restart");
                 }
             }
         }

@@ -350,6 +350,43 @@ fn a_fallback_that_waits_for_viewers_runs_while_it_stands_in() {
 }
 
 #[test]
+fn a_source_that_waits_for_viewers_has_a_fallback_while_they_watch() {
+    let props = Props::new();
+    let channel = channel("on-demand", Start::FirstViewer);
+    // It sends a little, so that it is ready, and then nothing more.
+    let size = header_bytes(&fs::read(&props.first).expect("written")) + 100 * PACKET;
+    let source = shell(&format!(
+        "head -c {size} {}; exec sleep 1000",
+        text(&props.first)
+    ));
+    let fallback = vec![Fallback::File(props.second.clone())];
+    let timing = Timing {
+        silence: Duration::from_millis(300),
+        idle: Duration::from_millis(300),
+    };
+    let specs = vec![guarded(&channel, source, fallback)];
+    let ingest = spawn_timed(specs, timing).expect("a ring");
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(
+        channel.snapshot().air,
+        Air::Waiting,
+        "nobody has asked for it"
+    );
+    channel.ask_header();
+    wait_for_air(&channel, Air::Ready);
+    channel.viewer_started();
+    let mut viewer = Viewer::join(&channel, 1);
+    let second = video_of(&props.second);
+    let second: Vec<_> = second.iter().take(10).collect();
+    viewer.read_until("some of the fallback", |viewer| {
+        find(&video(viewer), &second).is_some()
+    });
+    channel.viewer_left();
+    wait_for_air(&channel, Air::Ready);
+    ingest.stop();
+}
+
+#[test]
 fn without_anything_to_show_the_source_is_lost_until_there_is() {
     let props = Props::new();
     let channel = channel("lost", Start::Always);

@@ -18,7 +18,7 @@ use std::{
 use common::*;
 use funnel_asf::MediaObject;
 use funnel_channel::{Air, Channel, Start};
-use funnel_ingest::{PullOptions, Source, SourceSpec, Timing, spawn, spawn_timed};
+use funnel_ingest::{Fallback, PullOptions, Source, SourceSpec, Timing, spawn, spawn_timed};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring, pki_types::PrivateKeyDer};
 
 /// A server that answers each connection as it is told, in turn; the last answer again and again.
@@ -170,6 +170,34 @@ fn a_broken_connection_leaves_no_trace() {
     let history = history.lock().expect("no panic inside").clone();
     let wanted = [Air::OnAir, Air::Gap, Air::OnAir, Air::Gap, Air::OnAir];
     assert_eq!(history[history.len() - 5..], wanted);
+    ingest.stop();
+}
+
+#[test]
+fn while_it_is_away_a_fallback_stands_in_and_gives_way_at_a_key_frame() {
+    let origin = Origin::new(vec![Answer::Packets(0..200), Answer::Held(KEY..516)]);
+    let channel = channel("relay", Start::Always);
+    let guarded = SourceSpec {
+        fallback: vec![Fallback::File(media("av-300k.wmv"))],
+        source_grace: Duration::from_millis(200),
+        ..origin.spec(&channel)
+    };
+    let ingest = spawn(vec![guarded]).expect("a ring");
+    let mut viewer = Viewer::join(&channel, 1);
+    read_to_the_end(&mut viewer);
+    let source = source();
+    let data = |objects: &[(i64, bool, &[u8])]| -> Vec<Vec<u8>> {
+        objects.iter().map(|(_, _, data)| data.to_vec()).collect()
+    };
+    let pictures = data(&shown(&source, 1));
+    let seen = data(&shown(&viewer.objects, 1));
+    // The first 200 packets hold 162 pictures; the next key frame is picture 200.
+    let (first, rest) = (&pictures[..162], &pictures[200..]);
+    assert!(seen.starts_with(first) && seen.ends_with(rest));
+    let between = &seen[first.len()..seen.len() - rest.len()];
+    assert!(!between.is_empty() && pictures.starts_with(between));
+    assert_eq!(channel.snapshot().epoch.expect("announced").number, 1);
+    assert!(viewer.send_ms.is_sorted());
     ingest.stop();
 }
 
