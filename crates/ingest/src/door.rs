@@ -2,7 +2,11 @@
 //!
 //! Whoever asks for a channel that does not exist, or that has another source, is told so and let go.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use percent_encoding::percent_decode_str;
 use tokio::{
@@ -10,8 +14,9 @@ use tokio::{
     sync::{Semaphore, mpsc},
     time::timeout,
 };
+use tracing::warn;
 
-use crate::{Visitor, runtime::Stop};
+use crate::{Visitor, lines::Flood, runtime::Stop};
 
 /// Ways to the channels' tasks, by name in ASCII lower case; `None` for a channel that takes no encoders.
 #[derive(Debug, Default)]
@@ -33,6 +38,7 @@ impl Routes {
 /// Takes visitors until ingest stops.
 pub(crate) async fn run(mut visitors: mpsc::Receiver<Visitor>, routes: Routes, mut stop: Stop) {
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    let mut flood = Flood::new(Instant::now());
     loop {
         let visitor = tokio::select! {
             biased;
@@ -47,6 +53,12 @@ pub(crate) async fn run(mut visitors: mpsc::Receiver<Visitor>, routes: Routes, m
             },
             Err(refusal) => (visitor, refusal),
         };
+        let (pass, held) = flood.pass(Instant::now());
+        if pass {
+            let (Visitor { peer, received, .. }, Refusal(status, reason)) = &refused;
+            let wanted = channel_name(target(received)).unwrap_or_default();
+            warn!(?wanted, %peer, status, held, reason, "an encoder is turned away");
+        }
         // A crowd of strangers is not owed a sentence each: beyond these they are only let go.
         if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
             tokio::task::spawn_local(async move {

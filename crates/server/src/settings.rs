@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use funnel_asf::probe::{Probe, ProbeError};
 use funnel_control::config::{self, ChannelConfig, Config, Fault, Loaded, SourceConfig};
 use funnel_ingest::{InspectError, Inspection, Password, inspect, inspect_bytes};
+use funnel_session::url::Url;
 use funnel_wire::mms::ASF_PACKET_BYTES_MAX;
 use miette::Diagnostic as _;
 use nix::unistd::{AccessFlags, access};
@@ -111,6 +112,7 @@ fn of_file(path: &Path) -> Result<Settings, Failure> {
     }
     faults.extend(multicast_faults(&loaded));
     faults.extend(password_faults(&loaded));
+    faults.extend(address_faults(&loaded));
     faults.extend(tls_fault(&loaded));
     let (stand_in_faults, stand_in_warnings) = stand_ins::check(&loaded);
     faults.extend(stand_in_faults);
@@ -151,6 +153,21 @@ fn password_faults(loaded: &Loaded) -> Vec<Fault> {
         }
     }
     faults
+}
+
+/// Addresses of other servers that nothing could be asked for. The message leaves out the address, which may hold a login.
+fn address_faults(loaded: &Loaded) -> Vec<Fault> {
+    let fault = |channel: &ChannelConfig| {
+        let (key, url) = match &channel.source {
+            SourceConfig::Pull(pull) => ("source.url", &pull.url),
+            SourceConfig::Elsewhere { url } => ("redirect", url),
+            _ => return None,
+        };
+        let error = url.parse::<Url>().err()?;
+        let help = "http://HOST:PORT/NAME, http://USER:PASSWORD@HOST:PORT/NAME, mms://HOST/NAME";
+        Some(loaded.fault_at(&channel.name, key, error.to_string(), help))
+    };
+    loaded.config.channels.iter().filter_map(fault).collect()
 }
 
 /// What multicast needs of this machine and does not find.
@@ -360,6 +377,24 @@ mod tests {
             settings.media[0]
                 .packet_bytes
                 .is_some_and(|bytes| bytes <= 1464)
+        );
+    }
+
+    #[test]
+    fn addresses_that_lead_nowhere_are_faults_that_tell_no_password() {
+        let text = "[channels.a]\nsource = { kind = \"pull\", url = \"http://joe:secret@h:99999/x\" }\n[channels.b]\nsource = { kind = \"pull\", url = \"mms://joe:secret@h/x\" }\n[channels.c]\nsource = { kind = \"pull\", url = \"http://joe:secret@h:8080/x\" }\n[channels.d]\nredirect = \"mms://:1755/x\"\n";
+        let (result, _folder) = read_text(text);
+        let Err(Failure::Config(faults)) = result else {
+            panic!("accepted");
+        };
+        let all: Vec<String> = faults.faults().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            all,
+            [
+                "channels.a.source.url: the port is not a number from 1 to 65535",
+                "channels.b.source.url: a user and a password can be given over HTTP only",
+                "channels.d.redirect: the host is missing or damaged",
+            ]
         );
     }
 

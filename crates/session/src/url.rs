@@ -109,6 +109,9 @@ pub enum UrlError {
     /// Not 1–65535.
     #[error("the port is not a number from 1 to 65535")]
     Port,
+    /// Something before an `@`, where there are no logins.
+    #[error("a user and a password can be given over HTTP only")]
+    Login,
     /// Spaces or control characters.
     #[error("the URL contains a space or a control character")]
     Character,
@@ -132,7 +135,8 @@ impl FromStr for Url {
         let (authority, path) = rest.split_at(end);
         let (login, authority) = match authority.rsplit_once('@') {
             Some((login, authority)) if scheme.is_http() => (Some(Login::parse(login)), authority),
-            _ => (None, authority),
+            Some(_) => return Err(UrlError::Login),
+            None => (None, authority),
         };
         let (host, port) = split_authority(authority)?;
         let path = path.strip_prefix('/').unwrap_or(path).to_owned();
@@ -343,7 +347,9 @@ mod tests {
             ("mms:///live", UrlError::Host),
             ("mms://[::1/live", UrlError::Host),
             ("mms://[h]/live", UrlError::Host),
-            ("mms://user@h/live", UrlError::Host),
+            ("mms://user@h/live", UrlError::Login),
+            ("mmsu://a:b@h:1755/live", UrlError::Login),
+            ("http://a@b@/live", UrlError::Host),
             ("mms://h:0/live", UrlError::Port),
             ("mms://h:65536/live", UrlError::Port),
             ("mms://h:+5/live", UrlError::Port),
