@@ -181,14 +181,11 @@ fn url(walk: &mut Walk, entry: &Entry<'_>, schemes: &[&str], help: &str) -> Opti
     if is_url {
         return Some(text);
     }
-    walk.add(
-        entry
-            .fault(format!(
-                "`{}` is not a URL that can be used here",
-                shortened(&text)
-            ))
-            .help(help),
-    );
+    let message = match authority.contains('@') {
+        true => "this is not a URL that can be used here".to_owned(), // there may be a password in it
+        false => format!("`{}` is not a URL that can be used here", shortened(&text)),
+    };
+    walk.add(entry.fault(message).help(help));
     None
 }
 

@@ -33,7 +33,7 @@ pub(super) fn index(site: &Site, links: &Links, shows: &[Show]) -> String {
 pub(super) fn channel(site: &Site, links: &Links, show: &Show) -> String {
     let name = &show.name;
     let best = match &show.elsewhere {
-        Some(elsewhere) => shown(&elsewhere.http),
+        Some(elsewhere) => elsewhere.http.clone(),
         None => links.best(name),
     };
     render(
@@ -129,7 +129,7 @@ impl Card {
             is_load_test: show.is_load_test,
             is_elsewhere: show.elsewhere.is_some(),
             link: match &show.elsewhere {
-                Some(elsewhere) => shown(&elsewhere.http),
+                Some(elsewhere) => elsewhere.http.clone(),
                 None => links.best(name),
             },
         }
@@ -147,7 +147,7 @@ fn players(urls: &Links, show: &Show, best: &str) -> Vec<Line> {
     let line = |(player, line): (&'static str, String)| Line { player, line };
     let word = links::quoted(best);
     let classic = match &show.elsewhere {
-        Some(elsewhere) => shown(&elsewhere.mms),
+        Some(elsewhere) => elsewhere.mms.clone(),
         None => urls.mms(&show.name),
     };
     let mut lines = vec![

@@ -55,8 +55,8 @@ pub(super) enum By {
 pub(super) fn ways(links: &Links, show: &Show) -> Vec<(By, String)> {
     if let Some(elsewhere) = &show.elsewhere {
         return vec![
-            (By::Mms, shown(&elsewhere.mms)),
-            (By::Http, shown(&elsewhere.http)),
+            (By::Mms, elsewhere.mms.clone()),
+            (By::Http, elsewhere.http.clone()),
         ];
     }
     let name = &show.name;
@@ -136,7 +136,7 @@ fn reference(links: &Links, show: &Show) -> String {
 fn m3u(links: &Links, show: &Show) -> String {
     let title = shown(show.title.as_deref().unwrap_or(&show.name));
     let url = match &show.elsewhere {
-        Some(elsewhere) => shown(&elsewhere.http),
+        Some(elsewhere) => elsewhere.http.clone(),
         None => links.best(&show.name),
     };
     format!("#EXTM3U\n#EXTINF:-1,{title}\n{url}\n")

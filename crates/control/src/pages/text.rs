@@ -81,7 +81,7 @@ fn condition(show: &Show) -> String {
 /// The best link there is.
 fn address(links: &Links, show: &Show) -> String {
     match &show.elsewhere {
-        Some(elsewhere) => shown(&elsewhere.http),
+        Some(elsewhere) => elsewhere.http.clone(),
         None => links.best(&show.name),
     }
 }

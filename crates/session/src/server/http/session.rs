@@ -131,7 +131,12 @@ impl Session {
             Input::Timeout => self.on_timeout(now),
         }
         self.read(now);
-        if self.in_a_row > REQUESTS_MAX || self.unread.len() > UNREAD_BYTES_MAX {
+        // While a channel is looked up nobody has reason to say much.
+        let unread_max = match self.state {
+            State::Opening(_) => HEAD_BYTES_MAX,
+            _ => UNREAD_BYTES_MAX,
+        };
+        if self.in_a_row > REQUESTS_MAX || self.unread.len() > unread_max {
             return Err(SessionError::Flood {
                 state: self.state_name(),
                 requests: self.in_a_row,
@@ -168,11 +173,11 @@ impl Session {
 
     /// The next request is awaited, for as long as players may be silent; one that has begun is to be whole soon.
     pub(super) fn await_request(&mut self, now: Instant) {
-        self.until = now
-            + match self.unread.is_empty() {
-                true => self.settings.idle,
-                false => self.settings.handshake,
-            };
+        // Half a request that waits already has the time of one.
+        self.until = match self.unread.is_empty() {
+            true => now + self.settings.idle,
+            false => now + self.settings.handshake,
+        };
         self.state = State::Reading { again: true };
     }
 
