@@ -146,7 +146,9 @@ struct Line {
 fn players(urls: &Links, show: &Show, best: &str) -> Vec<Line> {
     let line = |(player, line): (&'static str, String)| Line { player, line };
     let word = links::quoted(best);
+    // From version 11 on it has no MMS, and `mms://` as a word for "whatever works" only at the usual ports.
     let classic = match &show.elsewhere {
+        _ if best.starts_with("http://") => best.to_owned(),
         Some(elsewhere) => elsewhere.mms.clone(),
         None => urls.mms(&show.name),
     };
